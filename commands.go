@@ -1,0 +1,8 @@
+package main
+
+import "github.com/urfave/cli/v2"
+
+// commands is the tree that the user sees, in the order of its help.
+func commands() []*cli.Command {
+	return []*cli.Command{}
+}

@@ -1,0 +1,4 @@
+package parse
+
+// Reason is why a line was rejected.
+type Reason string

@@ -1,0 +1,108 @@
+// Command tillsyn watches that an organisation's web and mail are used as agreed, without watching anybody.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Exit codes, the same for every command.
+const (
+	exitOK      = 0 // done
+	exitFault   = 1 // something broke; trying again may help
+	exitUsage   = 2 // the command line or the configuration is wrong
+	exitFound   = 3 // a check ran and found something
+	exitRefused = 4 // not allowed
+)
+
+// An exitError is an error that knows which exit code it means.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// usageErrorf says that the command line or the configuration is wrong: exit code 2.
+func usageErrorf(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// foundErrorf says that a check ran and found something: exit code 3.
+func foundErrorf(format string, args ...any) error {
+	return &exitError{exitFound, fmt.Errorf(format, args...)}
+}
+
+// exitCode is the one place where an error becomes a number.
+func exitCode(err error) int {
+	var e *exitError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &e):
+		return e.code
+	case errors.Is(err, context.Canceled):
+		return exitOK
+	default:
+		return exitFault
+	}
+}
+
+func newApp() *cli.App {
+	app := &cli.App{
+		Name:                   "tillsyn",
+		Usage:                  "acceptable-use monitoring that watches use, not people",
+		UseShortOptionHandling: true,
+		HideVersion:            true,
+		ExitErrHandler:         func(*cli.Context, error) {}, // run maps errors to exit codes
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
+			return usageErrorf("%w (see 'tillsyn help')", err)
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usageErrorf("no command is called %q; see 'tillsyn help'", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+		Commands: commands(),
+	}
+	setUsageErrors(app.Commands)
+	return app
+}
+
+// setUsageErrors gives every command the same answer to a wrong flag: urfave/cli does not inherit it.
+func setUsageErrors(list []*cli.Command) {
+	for _, c := range list {
+		if c.OnUsageError == nil {
+			c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+				return usageErrorf("%w", err)
+			}
+		}
+		setUsageErrors(c.Subcommands)
+	}
+}
+
+// run is main without the process: tests call it. It answers the exit code.
+func run(ctx context.Context, app *cli.App, args []string) int {
+	err := app.RunContext(ctx, args)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(app.ErrWriter, "tillsyn:", err)
+	}
+	return exitCode(err)
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	app := newApp()
+	app.Writer, app.ErrWriter = os.Stdout, os.Stderr
+	code := run(ctx, app, os.Args)
+	stop()
+	os.Exit(code)
+}
