@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS web_hourly
     active_slots  AggregateFunction(uniqExact, UInt64) DEFAULT arrayReduce('uniqExactState', slot_tokens)
                                                             COMMENT 'distinct person x site x five minutes of visits, as tokens of this cell and month',
     next          SimpleAggregateFunction(max, UInt64)      COMMENT 'watermark rows: the first offset that is not in',
-    cut_at        SimpleAggregateFunction(max, DateTime('UTC')) COMMENT 'watermark rows: when the batch was cut',
+    begun_at      SimpleAggregateFunction(max, DateTime('UTC')) COMMENT 'watermark rows: when the batch was begun',
     people_tokens Array(UInt64) EPHEMERAL                   COMMENT 'input only: fed to people',
     slot_tokens   Array(UInt64) EPHEMERAL                   COMMENT 'input only: fed to active_slots'
 )
@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS web_domains_daily
     active_slots  AggregateFunction(uniqExact, UInt64) DEFAULT arrayReduce('uniqExactState', slot_tokens)
                                                             COMMENT 'distinct person x site x five minutes of visits, as tokens of this cell and month',
     next          SimpleAggregateFunction(max, UInt64)      COMMENT 'watermark rows: the first offset that is not in',
-    cut_at        SimpleAggregateFunction(max, DateTime('UTC')) COMMENT 'watermark rows: when the batch was cut',
+    begun_at      SimpleAggregateFunction(max, DateTime('UTC')) COMMENT 'watermark rows: when the batch was begun',
     people_tokens Array(UInt64) EPHEMERAL                   COMMENT 'input only: fed to people',
     slot_tokens   Array(UInt64) EPHEMERAL                   COMMENT 'input only: fed to active_slots'
 )
@@ -77,7 +77,7 @@ CREATE TABLE IF NOT EXISTS web_countries_daily
     active_slots  AggregateFunction(uniqExact, UInt64) DEFAULT arrayReduce('uniqExactState', slot_tokens)
                                                             COMMENT 'distinct person x site x five minutes of visits, as tokens of this cell and month',
     next          SimpleAggregateFunction(max, UInt64)      COMMENT 'watermark rows: the first offset that is not in',
-    cut_at        SimpleAggregateFunction(max, DateTime('UTC')) COMMENT 'watermark rows: when the batch was cut',
+    begun_at      SimpleAggregateFunction(max, DateTime('UTC')) COMMENT 'watermark rows: when the batch was begun',
     people_tokens Array(UInt64) EPHEMERAL                   COMMENT 'input only: fed to people',
     slot_tokens   Array(UInt64) EPHEMERAL                   COMMENT 'input only: fed to active_slots'
 )

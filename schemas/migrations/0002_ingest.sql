@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS ledger
     events  UInt64          COMMENT 'events read from the records and counted in the statistics',
     rejects UInt64          COMMENT 'lines that could not be read or were out of time: see the table rejects',
     skipped UInt64          COMMENT 'records that hold no line at all: blank, or only headers and comments',
-    cut_at  DateTime('UTC') COMMENT 'when the batch was cut'
+    begun_at DateTime('UTC') COMMENT 'when the batch was begun'
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (mark, first)
@@ -33,7 +33,7 @@ COMMENT 'Batches that are wholly in: written after everything else of the batch'
 
 CREATE TABLE IF NOT EXISTS rejects
 (
-    day    Date                                      COMMENT 'UTC day on which the batch was cut',
+    day    Date                                      COMMENT 'UTC day on which the batch was begun',
     mark   UInt64                                    COMMENT '0: a count; otherwise the source partition whose watermark this row is',
     tenant LowCardinality(String)                    COMMENT 'tenant of the source',
     topic  LowCardinality(String)                    COMMENT 'Kafka topic, or file',
@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS rejects
     shape  String                                    COMMENT 'what such a line looks like: runs of letters as a, of digits as 9, cut at 120 characters',
     lines  SimpleAggregateFunction(sum, UInt64)      COMMENT 'lines',
     next   SimpleAggregateFunction(max, UInt64)      COMMENT 'watermark rows: the first offset that is not in',
-    cut_at SimpleAggregateFunction(max, DateTime('UTC')) COMMENT 'watermark rows: when the batch was cut'
+    begun_at SimpleAggregateFunction(max, DateTime('UTC')) COMMENT 'watermark rows: when the batch was begun'
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY day

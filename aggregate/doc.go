@@ -1,0 +1,22 @@
+// Package aggregate says what a statistic is.
+//
+// The write side, [Rollup], turns the requests of one batch into rows: for each table and day one block, with the
+// watermark of the batch in it. The read side, [Report], asks the disclosure-safe views of the schema.
+//
+// # What is counted
+//
+//   - requests, blocked requests, bytes to and from the clients: sums.
+//   - people: distinct subjects with at least one request in the cell. It is also the number of contributors to
+//     every other figure of the row, which is what the floor of the views looks at.
+//   - active slots: distinct (person, site, five minutes) of visits. A request to a background destination (CDN,
+//     advertisements, trackers, telemetry) is no visit, nor is one that only asked for authentication.
+//
+// A site is a registrable domain. Days are local days of the tenant, hours are UTC. A cell is one combination of the
+// dimensions of a table; people can't be added up over cells, so "all units" and "all categories" are cells of their own.
+// Guests are counted as volume only, in the cell of all units and all categories.
+//
+// # What it refuses
+//
+// No subject leaves a Rollup but as tokens of package seal, which differ by cell and month. Protected destinations are not
+// listed by domain. A report shows no row with fewer people than the floor, and a hidden row looks like no row.
+package aggregate

@@ -1,0 +1,1 @@
+INSERT INTO sources (mark, cluster, topic, epoch, partition, first_seen)

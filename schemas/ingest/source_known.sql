@@ -1,0 +1,3 @@
+SELECT count() > 0 AS known
+FROM sources
+WHERE mark = {mark:UInt64}
