@@ -1,0 +1,30 @@
+# make help lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: need-tools node_modules/.package-lock.json ## bring what the build and the tests need (npm and Go packages); safe to repeat
+	@go mod download
+	@echo "setup: done"
+
+.PHONY: need-tools
+need-tools:
+	@command -v go >/dev/null || { echo "setup: Go 1.26 or newer is needed" >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "setup: Node with npm is needed: it brings the embedded ClickHouse (libchdb)" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "setup: a C compiler called cc is needed by the kill tests (Debian: apt-get install gcc libc6-dev)" >&2; exit 1; }
+
+# npm writes this file last, so it stands for a whole installation. No package's own script is run.
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund
+	@# npm passes over an optional package that it could not fetch, without an error.
+	@if [ "$$(uname -sm)" != "Linux x86_64" ]; then \
+		echo "setup: no libchdb is published for this machine: name your own with TILLSYN_CHDB_LIBRARY, or use a ClickHouse server"; \
+	elif [ ! -s node_modules/@chdb/lib-linux-x64-gnu/libchdb.so ]; then \
+		rm -f $@; echo "setup: npm did not bring libchdb: is the npm registry reached?" >&2; exit 1; \
+	fi
+	@touch $@

@@ -1,0 +1,2 @@
+// Package engine runs ClickHouse inside tillsyn.
+package engine

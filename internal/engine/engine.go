@@ -1,0 +1,317 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Errors that a caller may want to tell apart, with errors.Is.
+var (
+	ErrNoLibrary  = errors.New("the ClickHouse library libchdb was not found")
+	ErrBusy       = errors.New("the data directory is in use by another engine")
+	ErrPortInUse  = errors.New("the port is in use")
+	ErrNotRunning = errors.New("no engine is running on the data directory")
+)
+
+// stopPatience is how long Stop waits for the engine to leave by itself before it kills it, which is safe.
+const stopPatience = 5 * time.Second
+
+// An Engine is one running ClickHouse server, a child of this process.
+type Engine struct {
+	state     state
+	dataDir   string
+	passwords map[string]string
+	process   *os.Process
+	lifeline  *os.File
+	tail      *tail
+	done      chan struct{}
+
+	mu  sync.Mutex
+	err error
+}
+
+// Start starts an engine on cfg.DataDir and returns when it answers queries over native TCP and HTTP. The context
+// bounds the start only: cancelling it later does not stop the engine, Stop does.
+func Start(ctx context.Context, cfg Config) (*Engine, error) {
+	if os.Getenv(childEnv) != "" {
+		return nil, errors.New("engine: an engine can't be started inside an engine's child: call engine.ChildIfAsked first thing in TestMain (or main)")
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	e, err := start(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("engine: start on the data directory %s: %w", cfg.DataDir, err)
+	}
+	return e, nil
+}
+
+func start(ctx context.Context, cfg Config) (*Engine, error) {
+	ctx, cancel := context.WithTimeout(ctx, cfg.StartTimeout)
+	defer cancel()
+
+	library, err := findLibrary(cfg.Library)
+	if err != nil {
+		return nil, err
+	}
+	// A relative path is resolved twice by the engine when parts are fsynced, and then not found.
+	dir, err := filepath.Abs(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	lock, err := acquire(ctx, dir, cfg.BusyWait)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+
+	names := []string{Owner}
+	for name := range cfg.Users {
+		names = append(names, name)
+	}
+	passwords, err := loadPasswords(filepath.Join(dir, passwordsFile), names)
+	if err != nil {
+		return nil, err
+	}
+
+	// A port that was free when it was chosen can be taken before the child binds it: choose again then, unless the
+	// caller named the port.
+	for try := 0; ; try++ {
+		e, err := launch(ctx, cfg, dir, library, passwords, lock)
+		if err == nil || !errors.Is(err, ErrPortInUse) || try == 4 {
+			return e, err
+		}
+		if cfg.TCPPort != 0 || cfg.HTTPPort != 0 {
+			return nil, err
+		}
+	}
+}
+
+func launch(ctx context.Context, cfg Config, dir, library string, passwords map[string]string, lock *os.File) (*Engine, error) {
+	tcp, http, err := choosePorts(cfg.TCPPort, cfg.HTTPPort)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeConfig(dir, cfg, passwords); err != nil {
+		return nil, err
+	}
+	store := filepath.Join(dir, storeDir)
+	if err := os.MkdirAll(store, 0o700); err != nil {
+		return nil, fmt.Errorf("make the table directory: %w", err)
+	}
+	request, err := json.Marshal(childRequest{Library: library, Args: []string{
+		"clickhouse",
+		"--config-file=" + filepath.Join(dir, configDir, "config.xml"),
+		"--path=" + store,
+		"--listen_host=" + loopback,
+		"--tcp_port=" + strconv.Itoa(tcp),
+		"--http_port=" + strconv.Itoa(http),
+		"--query=SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; " + holdingQuery,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	executable := cfg.Executable
+	if executable == "" {
+		if executable, err = os.Executable(); err != nil {
+			return nil, fmt.Errorf("find the own executable: %w", err)
+		}
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer read.Close()
+
+	e := &Engine{dataDir: dir, passwords: passwords, lifeline: write, tail: &tail{}, done: make(chan struct{})}
+	cmd := exec.Command(executable, ChildCommand)
+	cmd.Dir = dir
+	cmd.Env = append(append(os.Environ(), childEnv+"=1", "TZ=UTC"), cfg.Env...)
+	cmd.Stdout, cmd.Stderr = e.tail, e.tail
+	cmd.ExtraFiles = []*os.File{read, lock} // fds 3 and 4 of the child
+	cmd.SysProcAttr = childAttributes()
+
+	started := make(chan error, 1)
+	go func() {
+		// The kernel's parent-death signal is bound to the thread that forked: it must live as long as the child.
+		runtime.LockOSThread()
+		if err := cmd.Start(); err != nil {
+			started <- err
+			return
+		}
+		started <- nil
+		err := cmd.Wait()
+		write.Close()
+		removeState(dir, cmd.Process.Pid)
+		e.mu.Lock()
+		e.err = err
+		e.mu.Unlock()
+		close(e.done)
+	}()
+	if err := <-started; err != nil {
+		write.Close()
+		return nil, fmt.Errorf("start the engine's process: %w", err)
+	}
+	e.process = cmd.Process
+	e.state = state{
+		PID: cmd.Process.Pid, Parent: os.Getpid(), Started: time.Now().UTC(),
+		Address:     net.JoinHostPort(loopback, strconv.Itoa(tcp)),
+		HTTPAddress: net.JoinHostPort(loopback, strconv.Itoa(http)),
+	}
+	if _, err := write.Write(append(request, '\n')); err != nil {
+		err = e.startFault(err)
+		e.kill()
+		return nil, err
+	}
+	if err := e.awaitReady(ctx); err != nil {
+		e.kill()
+		return nil, err
+	}
+	if err := writeState(dir, e.state); err != nil {
+		e.kill()
+		return nil, err
+	}
+	return e, nil
+}
+
+// awaitReady asks a query as the owner until it is answered: only our own engine knows the password, so a stranger
+// on the port can't pass for it.
+func (e *Engine) awaitReady(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := Query(ctx, e.state.HTTPAddress, Owner, e.passwords[Owner], "SELECT 1", nil)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-e.done:
+			return e.startFault(e.Err())
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the engine to answer: %w (last try: %v)", ctx.Err(), err)
+		case <-tick.C:
+		}
+	}
+}
+
+// startFault explains why the child left before it answered, from the last words that it wrote.
+func (e *Engine) startFault(err error) error {
+	select {
+	case <-e.done:
+	case <-time.After(time.Second):
+	}
+	words := strings.TrimSpace(e.tail.String())
+	if strings.Contains(words, "Address already in use") {
+		return fmt.Errorf("%w: %s", ErrPortInUse, words)
+	}
+	if words == "" {
+		words = "it said nothing"
+	}
+	return fmt.Errorf("the engine left before it answered (%v): %s", err, words)
+}
+
+// Address is host:port of the native protocol, on loopback.
+func (e *Engine) Address() string { return e.state.Address }
+
+// HTTPAddress is host:port of the HTTP interface, on loopback.
+func (e *Engine) HTTPAddress() string { return e.state.HTTPAddress }
+
+// Credentials are the name and the password of one of Config.Users, or of Owner. The password of a user that the
+// engine does not have is empty, and no user signs in with an empty one.
+func (e *Engine) Credentials(user string) (name, password string) { return user, e.passwords[user] }
+
+// Pid is the process id of the engine.
+func (e *Engine) Pid() int { return e.state.PID }
+
+// Done is closed when the engine's process is gone, whoever ended it.
+func (e *Engine) Done() <-chan struct{} { return e.done }
+
+// Err tells how the engine's process ended, once Done is closed; nil before, and after a clean Stop.
+func (e *Engine) Err() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.err
+}
+
+// Stop ends the engine: it cancels the query that holds the server open, waits until ctx is done or five seconds
+// are over, and then kills the process, which loses no acknowledged row. It returns when the process is gone; a
+// second Stop returns at once.
+func (e *Engine) Stop(ctx context.Context) error {
+	select {
+	case <-e.done:
+		return nil
+	default:
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopPatience)
+	defer cancel()
+	// The holding query is the only one without a user: the local session's.
+	if err := Query(ctx, e.state.HTTPAddress, Owner, e.passwords[Owner], "KILL QUERY WHERE user = '' ASYNC", nil); err == nil {
+		select {
+		case <-e.done:
+			return nil
+		case <-ctx.Done():
+		}
+	}
+	e.kill()
+	return nil
+}
+
+// Kill ends the engine's process with SIGKILL and returns when it is gone. No acknowledged row is lost.
+func (e *Engine) Kill() { e.kill() }
+
+func (e *Engine) kill() {
+	_ = e.process.Kill() // the only error is that it has gone already
+	<-e.done
+}
+
+// choosePorts answers two ports that are free at this moment; a port that is not 0 is taken as it is.
+func choosePorts(tcp, http int) (int, int, error) {
+	var ports [2]int
+	for i, port := range [2]int{tcp, http} {
+		l, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+		if err != nil {
+			return 0, 0, fmt.Errorf("%w: %d on %s; name another one, or 0 for any free one: %v", ErrPortInUse, port, loopback, err)
+		}
+		defer l.Close()
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return ports[0], ports[1], nil
+}
+
+// A tail keeps the last words of the engine, for the error when it does not start.
+type tail struct {
+	mu   sync.Mutex
+	data []byte
+}
+
+const tailSize = 4096
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.data = append(t.data, p...)
+	if len(t.data) > tailSize {
+		t.data = append(t.data[:0], t.data[len(t.data)-tailSize:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.data)
+}
