@@ -1,0 +1,426 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tillsyn/aggregate"
+)
+
+var schedules = flag.Int("schedules", 100_000, "how many schedules the model test of the runner tries")
+
+var errCrash = errors.New("the process is dead")
+
+// A world is a partition, a sink and a clock with seeded faults. It is the outside checker too: it knows the log, and
+// what is in the sink, row by row.
+type world struct {
+	rnd   *rand.Rand
+	clock time.Time
+	log   []modelRecord
+	start int64 // first offset that can be read
+	end   int64
+
+	blocks   []modelBlock
+	inFlight *modelBlock // an insert whose owner died: it may still land
+	ledger   []LedgerRow
+	gaps     []Gap
+	commit   int64
+
+	dead   bool
+	faults int // how many more there may be
+}
+
+type modelRecord struct {
+	offset int64
+	days   []int         // days of its events; none: the record is a reject
+	ahead  time.Duration // of the clock at the beginning: a reject as long as the batch's clock is behind it
+}
+
+type modelBlock struct {
+	id   BlockID
+	next uint64
+	at   time.Time
+	rows []string
+}
+
+func newWorld(seed uint64) *world {
+	w := &world{rnd: rand.New(rand.NewPCG(seed, 1)), clock: time.Unix(1_800_000_000, 0).UTC()}
+	offset := int64(w.rnd.IntN(5))
+	w.start = offset
+	for range 5 + w.rnd.IntN(40) {
+		if w.rnd.IntN(8) == 0 {
+			offset += 1 + int64(w.rnd.IntN(6)) // no record there: aborted, control, compacted
+		}
+		rec := modelRecord{offset: offset}
+		for range w.rnd.IntN(4) {
+			rec.days = append(rec.days, w.rnd.IntN(3))
+		}
+		if w.rnd.IntN(6) == 0 {
+			rec.ahead = time.Duration(w.rnd.IntN(60)) * time.Second
+		}
+		w.log = append(w.log, rec)
+		offset++
+	}
+	w.end = offset + int64(w.rnd.IntN(4))
+	w.faults = w.rnd.IntN(12)
+	return w
+}
+
+func (w *world) fault(oneIn int) bool {
+	if w.faults == 0 || w.rnd.IntN(oneIn) != 0 {
+		return false
+	}
+	w.faults--
+	return true
+}
+
+func (w *world) now() time.Time {
+	w.clock = w.clock.Add(time.Duration(w.rnd.IntN(2000)) * time.Millisecond)
+	return w.clock
+}
+
+type modelPartition struct{ *world }
+
+func (p modelPartition) Identity() Identity { return Identity{"c", "t", "0", 0} }
+
+func (p modelPartition) Bounds(context.Context) (int64, int64, error) {
+	if p.dead {
+		return 0, 0, errCrash
+	}
+	return p.start, p.end, nil
+}
+
+func (p modelPartition) Fetch(_ context.Context, offset int64, c *Chunk) error {
+	if p.fault(6) {
+		p.dead = p.rnd.IntN(2) == 0
+		return errCrash
+	}
+	if p.dead {
+		return errCrash
+	}
+	c.First, c.Next, c.Records = offset, offset, c.Records[:0]
+	if offset >= p.end {
+		return io.EOF
+	}
+	n := p.rnd.IntN(12)
+	for _, r := range p.log {
+		if r.offset >= offset && len(c.Records) < n {
+			c.Records = append(c.Records, Record{Offset: r.offset, Next: r.offset + 1})
+			c.Next = r.offset + 1
+		}
+	}
+	if c.Next > offset || p.rnd.IntN(3) == 0 {
+		// Up to the next record there is nothing: a fetch may cover all, some or none of it.
+		next := p.end
+		for _, r := range p.log {
+			if r.offset >= c.Next {
+				next = r.offset
+				break
+			}
+		}
+		c.Next += int64(p.rnd.IntN(int(next-c.Next) + 1))
+	}
+	return nil
+}
+
+func (p modelPartition) Commit(_ context.Context, next int64) error {
+	if p.dead {
+		return errCrash
+	}
+	if p.fault(10) {
+		return errors.New("broker away")
+	}
+	p.commit = next
+	return nil
+}
+
+func (p modelPartition) Alive(time.Duration) bool { return true }
+
+type modelSink struct{ *world }
+
+func (s modelSink) Recover(context.Context, Identity) (Recovered, error) {
+	if s.inFlight != nil { // ended: it is in or it is not, and that stays so
+		if s.rnd.IntN(2) == 0 {
+			s.blocks = append(s.blocks, *s.inFlight)
+		}
+		s.inFlight = nil
+	}
+	rec := Recovered{Gaps: s.gaps}
+	for _, l := range s.ledger {
+		rec.Known, rec.Next = true, max(rec.Next, l.Next)
+	}
+	for _, b := range s.blocks {
+		if b.next > uint64(rec.Next) {
+			if rec.Cut != 0 && uint64(rec.Cut) != b.next {
+				return rec, fmt.Errorf("two interrupted batches: %d and %d", rec.Cut, b.next)
+			}
+			if rec.Done == nil {
+				rec.Done = map[BlockID]bool{}
+			}
+			rec.Cut, rec.BegunAt, rec.Done[b.id] = int64(b.next), b.at, true
+		}
+	}
+	return rec, nil
+}
+
+func (s modelSink) Insert(_ context.Context, _ Identity, _, _ int64, b aggregate.Block) error {
+	if s.dead {
+		return errCrash
+	}
+	m := modelBlock{id: BlockID{b.Table, b.Day}, rows: b.Columns[0].([]string),
+		next: b.Columns[1].([]uint64)[0], at: b.Columns[2].([]time.Time)[0]}
+	if s.fault(4) {
+		switch s.rnd.IntN(4) {
+		case 0: // refused
+			return errors.New("refused")
+		case 1: // in, but the answer is lost
+			s.blocks = append(s.blocks, m)
+			return errors.New("outcome not known")
+		case 2: // killed before it was sent
+			s.dead = true
+		case 3: // killed after it was sent
+			s.dead = true
+			s.inFlight = &m
+		}
+		return errCrash
+	}
+	s.blocks = append(s.blocks, m)
+	return nil
+}
+
+func (s modelSink) Close(_ context.Context, _ Identity, row LedgerRow) error {
+	if s.dead {
+		return errCrash
+	}
+	if s.fault(6) {
+		if s.rnd.IntN(2) == 0 {
+			s.ledger = append(s.ledger, row)
+		}
+		s.dead = s.rnd.IntN(2) == 0
+		return errors.New("outcome not known")
+	}
+	s.ledger = append(s.ledger, row)
+	return nil
+}
+
+func (s modelSink) Lost(_ context.Context, _ Identity, first, next int64, _ time.Time) error {
+	s.gaps = append(s.gaps, Gap{First: first, Next: next})
+	return nil
+}
+
+// A modelBatch writes each record as a row of two tables for each of its days, or as a reject.
+type modelBatch struct {
+	*world
+	at      time.Time
+	limit   int
+	records []modelRecord
+}
+
+func (b *modelBatch) Begin(at time.Time) { b.at, b.limit, b.records = at, 1+b.rnd.IntN(9), nil }
+func (b *modelBatch) Full() bool         { return len(b.records) >= b.limit }
+func (b *modelBatch) Tally() Tally       { return Tally{Records: uint64(len(b.records))} }
+
+func (b *modelBatch) Add(r Record) {
+	i, ok := slices.BinarySearchFunc(b.log, r.Offset, func(m modelRecord, o int64) int { return int(m.offset - o) })
+	if !ok {
+		panic("a record that is not in the log")
+	}
+	b.records = append(b.records, b.log[i])
+}
+
+func (b *modelBatch) Blocks(w aggregate.Watermark) ([]aggregate.Block, error) {
+	rows := map[BlockID][]string{}
+	add := func(table string, day int, row string) {
+		id := BlockID{table, time.Unix(int64(day)*86400, 0).UTC()}
+		rows[id] = append(rows[id], row)
+	}
+	for _, r := range b.records {
+		late := r.ahead > 0 && b.at.Before(time.Unix(1_800_000_000, 0).Add(r.ahead))
+		if len(r.days) == 0 || late {
+			add("rejects", int(b.at.Unix()/86400), fmt.Sprint(r.offset))
+			continue
+		}
+		for i, d := range r.days {
+			add("one", d, fmt.Sprintf("%d.%d", r.offset, i))
+			add("two", d, fmt.Sprintf("%d.%d", r.offset, i))
+		}
+	}
+	var ids []BlockID
+	for id := range rows {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(a, b BlockID) int {
+		if c := a.Day.Compare(b.Day); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Table, b.Table)
+	})
+	var out []aggregate.Block
+	for _, id := range ids {
+		out = append(out, aggregate.Block{Table: id.Table, Day: id.Day,
+			Columns: []any{rows[id], []uint64{w.Next}, []time.Time{w.BegunAt}}})
+	}
+	return out, nil
+}
+
+// violation is what the checker finds wrong when the log has been read to its end.
+func (w *world) violation() string {
+	count := map[string]int{}
+	for _, b := range w.blocks {
+		for _, row := range b.rows {
+			count[b.id.Table+" "+row]++
+		}
+	}
+	for _, r := range w.log {
+		reject := count[fmt.Sprintf("rejects %d", r.offset)]
+		if len(r.days) == 0 || reject > 0 {
+			if reject != 1 {
+				return fmt.Sprintf("record %d is rejected %d times", r.offset, reject)
+			}
+		}
+		for i := range r.days {
+			for _, table := range []string{"one", "two"} {
+				if n := count[fmt.Sprintf("%s %d.%d", table, r.offset, i)]; n+reject != 1 {
+					return fmt.Sprintf("record %d day %d is %d times in %s and %d times rejected", r.offset, r.days[i], n, table, reject)
+				}
+			}
+		}
+	}
+	at := w.start
+	closed := map[int64]LedgerRow{}
+	for _, l := range w.ledger {
+		if have, ok := closed[l.First]; ok && have.Next > l.Next {
+			continue
+		}
+		closed[l.First] = l
+	}
+	for at < w.end {
+		l, ok := closed[at]
+		if !ok || l.Next <= at {
+			return fmt.Sprintf("no ledger row begins at %d", at)
+		}
+		if uint64(l.Next-l.First) != l.Records+l.Gaps {
+			return fmt.Sprintf("ledger %d to %d: %d records and %d gaps", l.First, l.Next, l.Records, l.Gaps)
+		}
+		at = l.Next
+	}
+	if w.commit > at {
+		return fmt.Sprintf("commit %d is ahead of the ledger %d", w.commit, at)
+	}
+	return ""
+}
+
+// try runs one schedule to the end of the log.
+func try(seed uint64, batches int, sink func(*world) Sink) string {
+	w := newWorld(seed)
+	for range 200 {
+		r := &runner{partition: modelPartition{w}, sink: sink(w), now: w.now, maxAge: 5 * time.Second}
+		for range batches {
+			r.batches = append(r.batches, &modelBatch{world: w})
+		}
+		err := r.run(context.Background())
+		if err == io.EOF {
+			return w.violation()
+		}
+		if strings.Contains(err.Error(), "two interrupted") {
+			return err.Error()
+		}
+		w.dead = false
+	}
+	return "no end"
+}
+
+func TestRunnerModel(t *testing.T) {
+	for seed := range uint64(*schedules) {
+		if v := try(seed, 1, func(w *world) Sink { return modelSink{w} }); v != "" {
+			t.Fatalf("schedule %d: %s", seed, v)
+		}
+	}
+	t.Logf("%d schedules, no violation", *schedules)
+}
+
+// Deliberately broken orders. The model is worth something only if it finds each of them soon.
+type (
+	ledgerFirst struct {
+		modelSink
+		held *[]func()
+	}
+	forgetsDone  struct{ modelSink }
+	forgetsCut   struct{ modelSink }
+	forgetsClock struct{ modelSink }
+	noKill       struct{ modelSink }
+)
+
+func (s ledgerFirst) Insert(ctx context.Context, id Identity, first, next int64, b aggregate.Block) error {
+	*s.held = append(*s.held, func() { s.modelSink.Insert(ctx, id, first, next, b) })
+	return nil
+}
+
+func (s ledgerFirst) Close(ctx context.Context, id Identity, row LedgerRow) error {
+	if err := s.modelSink.Close(ctx, id, row); err != nil {
+		return err
+	}
+	for _, insert := range *s.held {
+		insert()
+	}
+	*s.held = nil
+	return nil
+}
+
+func (s forgetsDone) Recover(ctx context.Context, id Identity) (Recovered, error) {
+	rec, err := s.modelSink.Recover(ctx, id)
+	rec.Done = nil
+	return rec, err
+}
+
+func (s forgetsCut) Recover(ctx context.Context, id Identity) (Recovered, error) {
+	rec, err := s.modelSink.Recover(ctx, id)
+	rec.Cut, rec.Done = 0, nil
+	return rec, err
+}
+
+func (s forgetsClock) Recover(ctx context.Context, id Identity) (Recovered, error) {
+	rec, err := s.modelSink.Recover(ctx, id)
+	rec.BegunAt = s.now()
+	return rec, err
+}
+
+func (s noKill) Recover(ctx context.Context, id Identity) (Recovered, error) {
+	late := s.inFlight
+	s.inFlight = nil
+	rec, err := s.modelSink.Recover(ctx, id)
+	if late != nil {
+		s.blocks = append(s.blocks, *late)
+	}
+	return rec, err
+}
+
+func TestRunnerModelFindsBrokenOrders(t *testing.T) {
+	for name, sink := range map[string]func(*world) Sink{
+		"ledger before blocks":                  func(w *world) Sink { return ledgerFirst{modelSink{w}, &[]func(){}} },
+		"blocks that are in are inserted again": func(w *world) Sink { return forgetsDone{modelSink{w}} },
+		"the batch is cut elsewhere":            func(w *world) Sink { return forgetsCut{modelSink{w}} },
+		"the batch's clock moves":               func(w *world) Sink { return forgetsClock{modelSink{w}} },
+		"late inserts are not ended":            func(w *world) Sink { return noKill{modelSink{w}} },
+	} {
+		found := -1
+		for seed := range 1000 {
+			if v := try(uint64(seed), 1, sink); v != "" {
+				t.Logf("%s: schedule %d: %s", name, seed, v)
+				found = seed
+				break
+			}
+		}
+		if found < 0 {
+			t.Errorf("%s: not found in 1000 schedules", name)
+		}
+	}
+}
