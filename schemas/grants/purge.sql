@@ -1,0 +1,10 @@
+-- Purge drops partitions. ALTER DELETE is what DROP PARTITION needs; the tables hold statistics and rejects, no identities.
+CREATE ROLE IF NOT EXISTS tillsyn_purge;
+GRANT SHOW TABLES, SHOW COLUMNS ON tillsyn.* TO tillsyn_purge;
+GRANT SELECT, ALTER DELETE ON tillsyn.web_hourly TO tillsyn_purge;
+GRANT SELECT, ALTER DELETE ON tillsyn.web_domains_daily TO tillsyn_purge;
+GRANT SELECT, ALTER DELETE ON tillsyn.web_countries_daily TO tillsyn_purge;
+GRANT SELECT, ALTER DELETE ON tillsyn.rejects TO tillsyn_purge;
+GRANT SELECT ON tillsyn.schema_migrations TO tillsyn_purge;
+GRANT SELECT ON system.parts TO tillsyn_purge;
+GRANT SELECT ON system.detached_parts TO tillsyn_purge;
