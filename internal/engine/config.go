@@ -221,7 +221,11 @@ func serverXML(cfg Config, dir, users string) xmlElement {
 }
 
 func usersXML(cfg Config, passwords map[string]string) xmlElement {
-	profiles := []xmlElement{node("default", leaf("async_insert", 0), leaf("log_queries", 0))}
+	profiles := []xmlElement{
+		node("default", leaf("async_insert", 0), leaf("log_queries", 0)),
+		// The local session takes the only place, so that nobody else on the machine can sign in without a password.
+		node("holder", leaf("profile", "default"), leaf("max_sessions_for_user", 1), leaf("max_concurrent_queries_for_user", 1)),
+	}
 	user := func(name, profile string, sign xmlElement, grants []string) xmlElement {
 		queries := make([]xmlElement, len(grants))
 		for i, g := range grants {
@@ -235,7 +239,7 @@ func usersXML(cfg Config, passwords map[string]string) xmlElement {
 	}
 	users := []xmlElement{
 		// The local session that holds the server open signs in as this one, without a password.
-		user("default", "default", leaf("no_password", ""), []string{"GRANT SYSTEM LISTEN ON *.*", "GRANT SELECT ON system.numbers"}),
+		user("default", "holder", leaf("no_password", ""), []string{"GRANT SYSTEM LISTEN ON *.*", "GRANT SELECT ON system.numbers"}),
 		user(Owner, "default", password(Owner), ownerGrants()),
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Users)) {
