@@ -25,7 +25,7 @@ var (
 )
 
 // stopPatience is how long Stop waits for the engine to leave by itself before it kills it, which is safe.
-const stopPatience = 5 * time.Second
+const stopPatience = 3 * time.Second
 
 // An Engine is one running ClickHouse server, a child of this process.
 type Engine struct {
@@ -221,7 +221,10 @@ func (e *Engine) startFault(err error) error {
 	if words == "" {
 		words = "it said nothing"
 	}
-	return fmt.Errorf("the engine left before it answered (%v): %s", err, words)
+	if err == nil {
+		return fmt.Errorf("the engine left before it answered: %s", words)
+	}
+	return fmt.Errorf("the engine left before it answered (%w): %s", err, words)
 }
 
 // Address is host:port of the native protocol, on loopback.
@@ -247,7 +250,7 @@ func (e *Engine) Err() error {
 	return e.err
 }
 
-// Stop ends the engine: it cancels the query that holds the server open, waits until ctx is done or five seconds
+// Stop ends the engine: it cancels every query, waits until ctx is done or three seconds
 // are over, and then kills the process, which loses no acknowledged row. It returns when the process is gone; a
 // second Stop returns at once.
 func (e *Engine) Stop(ctx context.Context) error {
@@ -258,8 +261,8 @@ func (e *Engine) Stop(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopPatience)
 	defer cancel()
-	// The holding query is the only one without a user: the local session's.
-	if err := Query(ctx, e.state.HTTPAddress, Owner, e.passwords[Owner], "KILL QUERY WHERE user = '' ASYNC", nil); err == nil {
+	// Among them the one that holds the server open. An insert that is cut off has not been acknowledged.
+	if err := Query(ctx, e.state.HTTPAddress, Owner, e.passwords[Owner], "KILL QUERY WHERE query_id != queryID() ASYNC", nil); err == nil {
 		select {
 		case <-e.done:
 			return nil

@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"bytes"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +12,16 @@ import (
 	"tillsyn/internal/engine/enginetest"
 )
 
-func TestMain(m *testing.M) { enginetest.Main(m) }
+func TestMain(m *testing.M) {
+	if order := os.Getenv(orderEnv); order != "" && len(os.Args) == 1 {
+		if err := otherProgram(order); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	enginetest.Main(m)
+}
 
 // ask answers the text of a statement that must succeed, run by a user.
 func ask(t testing.TB, e *engine.Engine, user, statement string) string {

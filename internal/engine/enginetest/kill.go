@@ -58,6 +58,9 @@ func NewKillShim(t testing.TB) *KillShim {
 	return s
 }
 
+// Library is the path of the preload library.
+func (s *KillShim) Library() string { return s.library }
+
 // Env is what engine.Config.Env must be so that the engine is killed just before its at-th change (from 1) of a file
 // below dir while the shim is armed; with at = 0 the changes are only counted. The shim is disarmed and the count is 0.
 func (s *KillShim) Env(dir string, at int) []string {
