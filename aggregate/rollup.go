@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"tillsyn/internal/clickhouse"
 	"tillsyn/internal/seal"
 )
 
@@ -28,9 +29,9 @@ type Group struct {
 
 // Site is a destination as statistics know it.
 type Site struct {
-	Name       string // registrable domain, or an address
+	Name       string // registrable domain, or an address; only tokens are made of it
+	Domain     string // what web_domains_daily may say: Name, a truncated address or ProtectedDomain
 	Category   string // never empty
-	Protected  bool   // not to be listed by domain
 	Background bool   // not a visit
 }
 
@@ -53,8 +54,8 @@ type Request struct {
 
 // Watermark marks a batch of a source partition in every block that the batch is written as.
 type Watermark struct {
-	Mark  uint64 // the source partition, never 0
-	Next  uint64 // the first offset after the batch
+	Mark    uint64 // the source partition, never 0
+	Next    uint64 // the first offset after the batch
 	BegunAt time.Time
 }
 
@@ -85,6 +86,9 @@ type Rollup struct {
 	categories    []string
 	categoryIndex map[string]uint32
 	siteCategory  []uint32
+	siteDomain    []uint32
+	domains       []domain
+	domainIndex   map[domain]uint32
 
 	countries    []string
 	countryIndex map[string]CountryRef
@@ -97,6 +101,8 @@ type group struct {
 	Group
 	all uint32 // the group of all units of the same tenant and population
 }
+
+type domain struct{ name, category string }
 
 type subjectKey struct {
 	group   uint32
@@ -127,7 +133,7 @@ type grain struct {
 func NewRollup(key seal.StatisticsKey) *Rollup {
 	r := &Rollup{
 		key: key, tokenizers: map[seal.Month]*seal.Tokenizer{},
-		groupIndex: map[Group]uint32{}, subjectIndex: map[subjectKey]SubjectRef{}, siteIndex: map[Site]SiteRef{},
+		groupIndex: map[Group]uint32{}, subjectIndex: map[subjectKey]SubjectRef{}, siteIndex: map[Site]SiteRef{}, domainIndex: map[domain]uint32{},
 		categoryIndex: map[string]uint32{}, countryIndex: map[string]CountryRef{}, grainIndex: map[grainKey]uint32{},
 	}
 	r.category("") // number 0 is all categories
@@ -138,21 +144,23 @@ func NewRollup(key seal.StatisticsKey) *Rollup {
 func (r *Rollup) Reset() {
 	clear(r.subjectIndex)
 	clear(r.siteIndex)
+	clear(r.domainIndex)
 	clear(r.grainIndex)
 	clear(r.subjects) // so that no identity outlives its batch
-	r.subjects, r.sites, r.siteBlocks, r.siteCategory, r.grains = r.subjects[:0], r.sites[:0], r.siteBlocks[:0], r.siteCategory[:0], r.grains[:0]
+	r.subjects, r.grains = r.subjects[:0], r.grains[:0]
+	r.sites, r.siteBlocks, r.siteCategory, r.siteDomain, r.domains = r.sites[:0], r.siteBlocks[:0], r.siteCategory[:0], r.siteDomain[:0], r.domains[:0]
 }
 
 // Grains is how much r holds: the distinct (subject, site, five minutes, country), the measure of its memory.
 func (r *Rollup) Grains() int { return len(r.grains) }
 
-// Subject is the handle of a subject of a group.
-func (r *Rollup) Subject(g Group, id string) SubjectRef {
-	k := subjectKey{r.group(g), id}
+// Subject is the handle of a subject of a group: id is its identity, which leaves r as tokens only.
+func (r *Rollup) Subject(g Group, id []byte) SubjectRef {
+	k := subjectKey{r.group(g), string(id)}
 	ref, ok := r.subjectIndex[k]
 	if !ok {
 		ref = SubjectRef(len(r.subjects))
-		r.subjects = append(r.subjects, subject{group: k.group, id: id})
+		r.subjects = append(r.subjects, subject{group: k.group, id: k.subject})
 		r.subjectIndex[k] = ref
 	}
 	return ref
@@ -182,6 +190,14 @@ func (r *Rollup) Site(s Site) SiteRef {
 		r.sites = append(r.sites, s)
 		r.siteBlocks = append(r.siteBlocks, seal.Site(s.Name))
 		r.siteCategory = append(r.siteCategory, r.category(s.Category))
+		d := domain{s.Domain, s.Category}
+		i, ok := r.domainIndex[d]
+		if !ok {
+			i = uint32(len(r.domains))
+			r.domains = append(r.domains, d)
+			r.domainIndex[d] = i
+		}
+		r.siteDomain = append(r.siteDomain, i)
 		r.siteIndex[s] = ref
 	}
 	return ref
@@ -282,14 +298,10 @@ func (r *Rollup) Blocks(w Watermark) ([]Block, error) {
 			hourly.add(cellKey{day, own.all, 0, hour}, r, c)
 			continue
 		}
-		domain := g.site
-		if site.Protected {
-			domain = r.Site(Site{Name: ProtectedDomain, Category: site.Category, Protected: true})
-		}
 		for _, u := range [2]uint32{sub.group, own.all} {
 			hourly.add(cellKey{day, u, r.siteCategory[g.site], hour}, r, c)
 			hourly.add(cellKey{day, u, 0, hour}, r, c)
-			domains.add(cellKey{day, u, uint32(domain), 0}, r, c)
+			domains.add(cellKey{day, u, r.siteDomain[g.site], 0}, r, c)
 			countries.add(cellKey{day, u, uint32(g.country), 0}, r, c)
 			if sub.group == own.all {
 				break
@@ -404,8 +416,8 @@ func (t *table) canonical(r *Rollup, k cellKey) seal.CellBlock {
 	case "web_hourly":
 		return seal.Cell(t.name, g.Tenant, g.Population, g.Unit, r.categories[k.what])
 	case "web_domains_daily":
-		s := &r.sites[k.what]
-		return seal.Cell(t.name, g.Tenant, g.Population, g.Unit, s.Name, s.Category)
+		d := &r.domains[k.what]
+		return seal.Cell(t.name, g.Tenant, g.Population, g.Unit, d.name, d.category)
 	default:
 		return seal.Cell(t.name, g.Tenant, g.Population, g.Unit, r.countries[k.what])
 	}
@@ -432,7 +444,7 @@ func (t *table) block(r *Rollup, day int32, w Watermark) Block {
 		categories                 = make([]string, rows)
 		requests, blocked, in, out = make([]uint64, rows), make([]uint64, rows), make([]uint64, rows), make([]uint64, rows)
 		next                       = make([]uint64, rows)
-		begunAt                      = make([]time.Time, rows)
+		begunAt                    = make([]time.Time, rows)
 	)
 	date := dayTime(day)
 	epoch := time.Unix(0, 0).UTC()
@@ -453,7 +465,7 @@ func (t *table) block(r *Rollup, day int32, w Watermark) Block {
 		case "web_hourly":
 			hours[row], names[row] = time.Unix(int64(x.hour)*3600, 0).UTC(), r.categories[x.what]
 		case "web_domains_daily":
-			names[row], categories[row] = r.sites[x.what].Name, r.sites[x.what].Category
+			names[row], categories[row] = r.domains[x.what].name, r.domains[x.what].category
 		default:
 			names[row] = r.countries[x.what]
 		}
@@ -471,29 +483,27 @@ func (t *table) block(r *Rollup, day int32, w Watermark) Block {
 	return Block{Table: t.name, Day: date, Columns: columns, Rows: rows}
 }
 
-// scatter sorts tokens to the rows of their cells, in one piece of memory.
-func (t *table) scatter(tokens []token, at []uint32, rows int, count func(*cell) uint32) [][]uint64 {
-	out := make([][]uint64, rows)
-	total := 0
+// scatter sorts tokens to the rows of their cells.
+func (t *table) scatter(tokens []token, at []uint32, rows int, count func(*cell) uint32) clickhouse.Arrays {
+	ends := make([]uint64, rows)
 	for i := range t.cells {
 		if at[i] != 0 {
-			total += int(count(&t.cells[i]))
+			ends[at[i]] = uint64(count(&t.cells[i]))
 		}
 	}
-	flat := make([]uint64, total)
-	for i := range t.cells {
-		if at[i] != 0 {
-			n := count(&t.cells[i])
-			out[at[i]], flat = flat[:0:n], flat[n:]
-		}
+	fill := make([]uint64, rows)
+	for i := 1; i < rows; i++ {
+		fill[i] = ends[i-1]
+		ends[i] += ends[i-1]
 	}
+	values := make([]uint64, ends[rows-1])
 	for _, k := range tokens {
 		if row := at[k.cell]; row != 0 {
-			out[row] = append(out[row], k.value)
+			values[fill[row]] = k.value
+			fill[row]++
 		}
 	}
-	out[0] = []uint64{}
-	return out
+	return clickhouse.Arrays{Ends: ends, Values: values}
 }
 
 // A dayFinder knows which local day a five-minute window belongs to. No zone of today changes its offset within one.

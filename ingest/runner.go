@@ -44,7 +44,7 @@ type runner struct {
 	maxAge    time.Duration
 	deadline  time.Duration // how long an insert may take
 	now       func() time.Time
-	observe   func(LedgerRow) // after a batch is closed
+	observe   func(batch, LedgerRow) // after a batch is closed; may be nil
 }
 
 // A cutBatch is a batch on its way from the gatherer to the writer.
@@ -52,7 +52,6 @@ type cutBatch struct {
 	batch   batch
 	row     LedgerRow
 	done    map[BlockID]bool // already in
-	elapsed time.Duration
 }
 
 // run reads the partition until ctx ends (nil), the source has no more (io.EOF) or something fails.
@@ -184,7 +183,7 @@ func (r *runner) gather(ctx context.Context, rec Recovered, free <-chan batch, c
 			continue // only when the source has ended
 		}
 		t := b.Tally()
-		c := cutBatch{batch: b, done: rec.Done, elapsed: r.now().Sub(began), row: LedgerRow{
+		c := cutBatch{batch: b, done: rec.Done, row: LedgerRow{
 			First: first, Next: pos, Gaps: uint64(gaps), BegunAt: begunAt,
 			Records: t.Records, Events: t.Events, Rejects: t.Rejects, Skipped: t.Skipped,
 		}}
@@ -242,7 +241,7 @@ func (r *runner) writeOne(ctx context.Context, id Identity, c cutBatch) error {
 		return fmt.Errorf("close the batch: %w", err)
 	}
 	if r.observe != nil {
-		r.observe(c.row)
+		r.observe(c.batch, c.row)
 	}
 	// The sink has it: a commit that fails costs nothing but the next owner's look at the ledger.
 	if err := r.partition.Commit(ctx, c.row.Next); err != nil && !r.partition.Alive(0) {

@@ -1,0 +1,135 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"tillsyn/aggregate"
+	"tillsyn/internal/clickhouse"
+	"tillsyn/schemas"
+)
+
+// Store is the Sink that tillsyn runs on: ClickHouse.
+type Store struct {
+	db  *clickhouse.DB
+	now func() time.Time
+	sql map[string]string
+	seq func() uint64
+}
+
+// NewStore reads the queries that it will run.
+func NewStore(db *clickhouse.DB, now func() time.Time, sequence func() uint64) (*Store, error) {
+	s := &Store{db: db, now: now, seq: sequence, sql: map[string]string{}}
+	for _, name := range []string{
+		"insert_web_hourly", "insert_web_domains_daily", "insert_web_countries_daily", "insert_rejects", "insert_ledger",
+		"insert_sources", "insert_gaps", "ledger_next", "watermarks", "gaps", "source_known",
+	} {
+		text, err := schemas.Query("ingest/" + name)
+		if err != nil {
+			return nil, err
+		}
+		s.sql[name] = text
+	}
+	return s, nil
+}
+
+// queryPrefix begins the id of every insert of a source partition, so that its next owner can end them.
+func queryPrefix(id Identity) string { return fmt.Sprintf("tillsyn-%016x-", id.Mark()) }
+
+// queryID is unique: a server may hold the id of an insert for a moment after its client is gone.
+func (s *Store) queryID(id Identity, what string, first, next int64) string {
+	return fmt.Sprintf("%s%s-%d-%d-%x", queryPrefix(id), what, first, next, s.seq())
+}
+
+// Recover implements Sink.
+func (s *Store) Recover(ctx context.Context, id Identity) (Recovered, error) {
+	var rec Recovered
+	if err := s.db.Kill(ctx, queryPrefix(id)); err != nil {
+		return rec, err
+	}
+	mark := id.Mark()
+	known := false
+	if err := s.db.Query(ctx, s.sql["source_known"], clickhouse.Params{"mark": mark}, func(r clickhouse.Row) error {
+		return r.Scan(&known)
+	}); err != nil {
+		return rec, err
+	}
+	if !known {
+		if err := s.db.Insert(ctx, clickhouse.Insert{
+			Query: s.sql["insert_sources"], QueryID: s.queryID(id, "sources", 0, 0),
+			Columns: []any{[]uint64{mark}, []string{id.Cluster}, []string{id.Topic}, []string{id.Epoch}, []int32{id.Partition}, []time.Time{s.now().UTC()}},
+		}); err != nil {
+			return rec, err
+		}
+	}
+	if err := s.db.Query(ctx, s.sql["ledger_next"], clickhouse.Params{"mark": mark}, func(r clickhouse.Row) error {
+		var next uint64
+		if err := r.Scan(&next); err != nil {
+			return err
+		}
+		rec.Known, rec.Next = true, int64(next)
+		return nil
+	}); err != nil {
+		return rec, err
+	}
+	rec.Done = map[BlockID]bool{}
+	if err := s.db.Query(ctx, s.sql["watermarks"], clickhouse.Params{"mark": mark, "next": uint64(rec.Next)}, func(r clickhouse.Row) error {
+		var (
+			table        string
+			day, begunAt time.Time
+			next         uint64
+		)
+		if err := r.Scan(&table, &day, &next, &begunAt); err != nil {
+			return err
+		}
+		if rec.Cut != 0 && rec.Cut != int64(next) {
+			return fmt.Errorf("two interrupted batches, to %d and to %d: another ingester writes the same partition, or a table was altered by hand", rec.Cut, next)
+		}
+		y, m, d := day.Date()
+		rec.Cut, rec.BegunAt = int64(next), begunAt
+		rec.Done[BlockID{table, time.Date(y, m, d, 0, 0, 0, 0, time.UTC)}] = true
+		return nil
+	}); err != nil {
+		return rec, err
+	}
+	err := s.db.Query(ctx, s.sql["gaps"], clickhouse.Params{"mark": mark, "first": uint64(rec.Next)}, func(r clickhouse.Row) error {
+		var (
+			first, next uint64
+			accepted    bool
+		)
+		if err := r.Scan(&first, &next, &accepted); err != nil {
+			return err
+		}
+		rec.Gaps = append(rec.Gaps, Gap{int64(first), int64(next), accepted})
+		return nil
+	})
+	return rec, err
+}
+
+// Insert implements Sink.
+func (s *Store) Insert(ctx context.Context, id Identity, first, next int64, b aggregate.Block) error {
+	return s.db.Insert(ctx, clickhouse.Insert{
+		Query: s.sql["insert_"+b.Table], QueryID: s.queryID(id, b.Table+"-"+b.Day.Format("20060102"), first, next), Columns: b.Columns,
+		// A second net on a Replicated table; elsewhere the driver's room refuses a table that would act on it.
+		Token: fmt.Sprintf("%016x-%d-%d-%s-%s", id.Mark(), first, next, b.Table, b.Day.Format("20060102")),
+	})
+}
+
+// Close implements Sink.
+func (s *Store) Close(ctx context.Context, id Identity, r LedgerRow) error {
+	return s.db.Insert(ctx, clickhouse.Insert{
+		Query: s.sql["insert_ledger"], QueryID: s.queryID(id, "ledger", r.First, r.Next),
+		Columns: []any{[]uint64{id.Mark()}, []uint64{uint64(r.First)}, []uint64{uint64(r.Next)}, []uint64{r.Records}, []uint64{r.Gaps},
+			[]uint64{r.Events}, []uint64{r.Rejects}, []uint64{r.Skipped}, []time.Time{r.BegunAt.UTC()}},
+	})
+}
+
+// Lost implements Sink.
+func (s *Store) Lost(ctx context.Context, id Identity, first, next int64, at time.Time) error {
+	return s.db.Insert(ctx, clickhouse.Insert{
+		Query: s.sql["insert_gaps"], QueryID: s.queryID(id, "gaps", first, next),
+		Columns: []any{[]uint64{id.Mark()}, []uint64{uint64(first)}, []uint64{uint64(next)}, []time.Time{at.UTC()},
+			[]time.Time{time.Unix(0, 0).UTC()}, []string{""}},
+	})
+}

@@ -1,0 +1,268 @@
+package ingest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+const (
+	fileCluster = "file"
+	headSize    = 64 << 10 // what names a file, if it is that long
+	lineBuffer  = 1 << 20  // one chunk
+	longestLine = 4 << 20  // a longer one is cut there, which every parser refuses
+)
+
+// settled is how long a file must have stood still before its last line counts as whole although no line end follows.
+const settled = time.Minute
+
+// A File is a log file as a Partition: its offsets are byte offsets in the unpacked text, so that a file that has grown,
+// was renamed or was packed since is the same file, and each line counts once. It is not safe for concurrent use.
+type File struct {
+	path   string // "-" is standard input
+	stdin  io.Reader
+	now    func() time.Time
+	id     Identity
+	head   []byte
+	raw    *countingReader
+	closer io.Closer
+	text   *bufio.Reader
+	packed bool
+	pos    int64 // offset of the next byte of text
+	tail   bool  // a line without end at the end is whole
+
+	buf        []byte
+	unfinished bool
+}
+
+type countingReader struct {
+	r io.Reader
+	n atomic.Int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// OpenFile opens a log file, packed with gzip or zstd or not at all; "-" is stdin. known are the files that the sink has
+// seen: if path begins like one of them, it is that one.
+func OpenFile(path string, stdin io.Reader, known []Identity, now func() time.Time) (*File, error) {
+	f := &File{path: path, stdin: stdin, now: now}
+	if err := f.open(); err != nil {
+		return nil, err
+	}
+	head, err := f.text.Peek(headSize)
+	if err != nil && err != io.EOF {
+		f.Close()
+		return nil, fmt.Errorf("read the beginning of %s: %w", path, err)
+	}
+	f.id = identify(head, known)
+	return f, nil
+}
+
+// identify names the file that begins with head.
+func identify(head []byte, known []Identity) Identity {
+	best, bestLen := Identity{}, -1
+	for _, k := range known {
+		var n int
+		if _, err := fmt.Sscan(k.Epoch, &n); err != nil || k.Cluster != fileCluster || n <= bestLen || n > len(head) {
+			continue
+		}
+		if k.Topic == fmt.Sprintf("%x", sha256.Sum256(head[:n])) {
+			best, bestLen = k, n
+		}
+	}
+	if bestLen > 0 {
+		return best
+	}
+	return Identity{Cluster: fileCluster, Topic: fmt.Sprintf("%x", sha256.Sum256(head)), Epoch: fmt.Sprint(len(head))}
+}
+
+func (f *File) open() error {
+	var r io.Reader = f.stdin
+	f.closer, f.tail = io.NopCloser(nil), true
+	if f.path != "-" {
+		file, err := os.Open(f.path)
+		if err != nil {
+			return err
+		}
+		info, err := file.Stat()
+		if err != nil {
+			file.Close()
+			return err
+		}
+		if info.IsDir() {
+			file.Close()
+			return fmt.Errorf("%s is a folder: name the files in it", f.path)
+		}
+		f.tail = f.now().Sub(info.ModTime()) >= settled
+		r, f.closer = file, file
+	}
+	f.raw = &countingReader{r: r}
+	packed := bufio.NewReaderSize(f.raw, 256<<10)
+	magic, err := packed.Peek(4)
+	if err != nil && err != io.EOF {
+		f.closer.Close()
+		return fmt.Errorf("read %s: %w", f.path, err)
+	}
+	f.pos = 0
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}): // RFC 1952
+		z, err := gzip.NewReader(packed)
+		if err != nil {
+			f.closer.Close()
+			return fmt.Errorf("unpack %s: %w", f.path, err)
+		}
+		f.text, f.tail = bufio.NewReaderSize(z, lineBuffer), true
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}): // RFC 8878
+		z, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+		if err != nil {
+			f.closer.Close()
+			return fmt.Errorf("unpack %s: %w", f.path, err)
+		}
+		file := f.closer
+		f.closer = closers{z.IOReadCloser(), file}
+		f.text, f.tail = bufio.NewReaderSize(z, lineBuffer), true
+	default:
+		f.text = bufio.NewReaderSize(packed, lineBuffer)
+	}
+	return nil
+}
+
+type closers []io.Closer
+
+func (c closers) Close() error {
+	var errs []error
+	for _, x := range c {
+		errs = append(errs, x.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Close closes the file.
+func (f *File) Close() error {
+	if f.path == "-" {
+		return nil
+	}
+	return f.closer.Close()
+}
+
+// Empty is whether there is nothing in the file.
+func (f *File) Empty() bool { return f.id.Epoch == "0" }
+
+// Read is how many bytes of the file, packed as it is, have been read.
+func (f *File) Read() int64 { return f.raw.n.Load() }
+
+// Unfinished is whether the file ends in a line that is still being written, which was left for the next time.
+func (f *File) Unfinished() bool { return f.unfinished }
+
+// Identity implements Partition.
+func (f *File) Identity() Identity { return f.id }
+
+// Bounds implements Partition. A file's length is not known before it is unpacked: its end is where Fetch meets it.
+func (f *File) Bounds(context.Context) (start, end int64, err error) { return 0, math.MaxInt64, nil }
+
+// Commit implements Partition: a file keeps no commit.
+func (f *File) Commit(context.Context, int64) error { return nil }
+
+// Alive implements Partition: nobody takes a file away.
+func (f *File) Alive(time.Duration) bool { return true }
+
+// Fetch implements Partition.
+func (f *File) Fetch(ctx context.Context, offset int64, c *Chunk) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if offset < f.pos {
+		if f.path == "-" {
+			return errors.New("standard input can't be read again: import it from a file")
+		}
+		if err := f.Close(); err != nil {
+			return fmt.Errorf("close %s: %w", f.path, err)
+		}
+		if err := f.open(); err != nil {
+			return err
+		}
+	}
+	if skip := offset - f.pos; skip > 0 {
+		n, err := io.CopyN(io.Discard, f.text, skip)
+		f.pos += n
+		if err == io.EOF {
+			return io.EOF // shorter than what is already in
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", f.path, err)
+		}
+	}
+	c.First, c.Next, c.Records = offset, offset, c.Records[:0]
+	f.buf = f.buf[:0]
+	for len(f.buf) < lineBuffer {
+		start := len(f.buf)
+		n, whole, err := f.line()
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+		if !whole && !f.tail {
+			f.unfinished = true
+			break
+		}
+		// Where the buffer will be is not known before it is full: the values are cut from it below.
+		c.Records = append(c.Records, Record{Offset: f.pos, Next: f.pos + n, Value: f.buf[start:len(f.buf):len(f.buf)]})
+		f.pos += n
+		c.Next = f.pos
+	}
+	if len(c.Records) == 0 {
+		return io.EOF
+	}
+	at := 0
+	for i := range c.Records {
+		n := len(c.Records[i].Value)
+		c.Records[i].Value = f.buf[at : at+n : at+n]
+		at += n
+	}
+	return nil
+}
+
+// line appends the next line, without its end, to f.buf. n is how many bytes of text it took, with its end; 0 is the end
+// of the file.
+func (f *File) line() (n int64, whole bool, err error) {
+	kept := 0
+	for {
+		part, err := f.text.ReadSlice('\n')
+		n += int64(len(part))
+		if room := longestLine - kept; room > 0 {
+			take := part[:min(len(part), room)]
+			if err == nil && len(take) == len(part) {
+				take = take[:len(take)-1]
+			}
+			f.buf = append(f.buf, take...)
+			kept += len(take)
+		}
+		switch err {
+		case nil:
+			return n, true, nil
+		case bufio.ErrBufferFull:
+			continue
+		case io.EOF:
+			return n, false, nil
+		default:
+			return n, false, fmt.Errorf("read %s after %d bytes: %w", f.path, f.pos, err)
+		}
+	}
+}

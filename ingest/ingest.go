@@ -1,0 +1,174 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tillsyn/ingest/category"
+	"tillsyn/ingest/kafka"
+	"tillsyn/ingest/resolve"
+	"tillsyn/internal/seal"
+)
+
+// Dependencies are what an Ingester works with.
+type Dependencies struct {
+	Sink     Sink
+	Resolver *resolve.Resolver
+	Lists    *category.Lists
+	Key      seal.StatisticsKey
+	Now      func() time.Time
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
+}
+
+// Ingester reads source partitions into the sink.
+type Ingester struct {
+	cfg     Config
+	dep     Dependencies
+	metrics metrics
+}
+
+// New makes an Ingester. It starts nothing.
+func New(cfg Config, dep Dependencies) (*Ingester, error) {
+	in := &Ingester{cfg: cfg, dep: dep, metrics: newMetrics()}
+	for _, c := range in.metrics.all() {
+		if err := dep.Metrics.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return in, nil
+}
+
+// Once reads one partition until its source has no more, ctx ends or something fails. progress, which may be nil, hears
+// of each batch that is in. It answers what was read, which after a fault is what is known to be in.
+func (in *Ingester) Once(ctx context.Context, p Partition, src Source, progress func(LedgerRow)) (total LedgerRow, err error) {
+	r, err := in.runner(p, src)
+	if err != nil {
+		return total, err
+	}
+	r.observe = func(b batch, row LedgerRow) {
+		in.metrics.observe(src.Topic, b, row, in.dep.Now())
+		total.Records += row.Records
+		total.Events += row.Events
+		total.Rejects += row.Rejects
+		total.Skipped += row.Skipped
+		total.Next = row.Next
+		if progress != nil {
+			progress(row)
+		}
+	}
+	if err = r.run(ctx); errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return total, err
+}
+
+func (in *Ingester) runner(p Partition, src Source) (*runner, error) {
+	r := &runner{
+		partition: p, sink: in.dep.Sink, maxAge: in.cfg.Batch.MaxAge, deadline: in.cfg.InsertTimeout, now: in.dep.Now,
+	}
+	for range 2 {
+		parser, err := src.parser()
+		if err != nil {
+			return nil, err
+		}
+		r.batches = append(r.batches, newWebBatch(src, in.cfg.Batch, parser, in.dep.Resolver, in.dep.Lists, in.dep.Key))
+	}
+	return r, nil
+}
+
+// How long to wait before a partition is tried again.
+const (
+	firstRetry   = 500 * time.Millisecond
+	lastRetry    = 30 * time.Second
+	stoppedRetry = 30 * time.Second // a partition that waits for an operator
+)
+
+// Keep reads one partition until ctx ends: a fault is logged, counted and tried again.
+func (in *Ingester) Keep(ctx context.Context, p Partition, src Source) {
+	id := p.Identity()
+	state := in.metrics.state.WithLabelValues(id.Topic, fmt.Sprint(id.Partition))
+	defer in.metrics.state.DeleteLabelValues(id.Topic, fmt.Sprint(id.Partition))
+	wait := firstRetry
+	for {
+		state.Set(stateRunning)
+		total, err := in.Once(ctx, p, src, nil)
+		if ctx.Err() != nil {
+			return
+		}
+		if total.Next > 0 {
+			wait = firstRetry // it got somewhere
+		}
+		pause := wait
+		if errors.Is(err, ErrGap) || errors.Is(err, ErrRecreated) {
+			state.Set(stateStopped)
+			pause = stoppedRetry
+			in.dep.Log.Error("the partition stands still", "partition", id.String(), "error", err)
+		} else {
+			state.Set(stateRetrying)
+			in.dep.Log.Warn("the partition is tried again", "partition", id.String(), "in", pause, "error", err)
+			wait = min(2*wait, lastRetry)
+		}
+		in.metrics.faults.WithLabelValues(id.Topic).Inc()
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// Kafka reads the topics of all sources until ctx ends, and then drains: what was fetched and not yet in will be fetched
+// again by the next owner.
+func (in *Ingester) Kafka(ctx context.Context, c *kafka.Consumer) error {
+	sources := map[string]Source{}
+	for _, s := range in.cfg.Sources {
+		sources[s.Topic] = s
+	}
+	return c.Run(ctx, func(ctx context.Context, p *kafka.Partition) error {
+		src, ok := sources[p.Topic()]
+		if !ok {
+			return fmt.Errorf("no source is configured for topic %s", p.Topic())
+		}
+		in.Keep(ctx, &kafkaPartition{p: p}, src)
+		return nil
+	})
+}
+
+// A kafkaPartition is a Partition in Kafka.
+type kafkaPartition struct {
+	p     *kafka.Partition
+	chunk kafka.Chunk
+}
+
+func (k *kafkaPartition) Identity() Identity {
+	return Identity{Cluster: k.p.Cluster(), Topic: k.p.Topic(), Epoch: k.p.Epoch(), Partition: k.p.ID()}
+}
+
+func (k *kafkaPartition) Bounds(ctx context.Context) (start, end int64, err error) {
+	return k.p.Bounds(ctx)
+}
+
+func (k *kafkaPartition) Fetch(ctx context.Context, offset int64, c *Chunk) error {
+	if err := k.p.Fetch(ctx, offset, &k.chunk); err != nil {
+		return err
+	}
+	c.First, c.Next, c.Records = offset, k.chunk.Next, c.Records[:0]
+	for i := range k.chunk.Records {
+		r := &k.chunk.Records[i]
+		c.Records = append(c.Records, Record{Offset: r.Offset, Next: r.Offset + 1, Value: r.Value})
+	}
+	return nil
+}
+
+func (k *kafkaPartition) Commit(ctx context.Context, next int64) error { return k.p.Commit(ctx, next) }
+
+func (k *kafkaPartition) Alive(d time.Duration) bool { return k.p.Alive(d) }

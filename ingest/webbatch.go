@@ -1,0 +1,341 @@
+package ingest
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/net/publicsuffix"
+
+	"tillsyn/aggregate"
+	"tillsyn/ingest/category"
+	"tillsyn/ingest/parse"
+	"tillsyn/ingest/resolve"
+	"tillsyn/internal/seal"
+)
+
+// Bounds on the time of an event, as seen from the clock of its batch.
+const (
+	MaxAge   = 90 * 24 * time.Hour // the ceiling for identifiable data (POLICY: 90 days)
+	MaxAhead = time.Hour
+)
+
+// Reasons for rejects that only the pipeline can give.
+const (
+	tooOld   parse.Reason = "too_old"
+	tooNew   parse.Reason = "in_the_future"
+	tooMany  parse.Reason = "count_out_of_range"
+	noPerson parse.Reason = "no_subject"
+)
+
+const (
+	uncategorised = "uncategorised"
+
+	maxShape    = 120    // characters of a reject's shape
+	maxShapes   = 1000   // distinct shapes that a batch keeps; further ones are counted without
+	maxRepeat   = 10_000 // the most events that one line may claim to stand for
+	maxDays     = 4      // UTC days after which a batch is cut: each is three inserts
+	authProxy   = 407    // Proxy Authentication Required (RFC 9110, 15.5.8)
+	unknownSite = "(none)"
+)
+
+// Limits bound a batch.
+type Limits struct {
+	Events  int           `yaml:"events"`  // events, also of one Kafka partition that has more
+	Grains  int           `yaml:"grains"`  // distinct (subject, site, five minutes, country): the measure of memory
+	MaxAge  time.Duration `yaml:"max_age"` // after which a batch is cut, full or not
+	Rejects int           `yaml:"rejects"` // lines that could not be read
+}
+
+// A webBatch reads records of one source and folds them into statistics.
+type webBatch struct {
+	source Source
+	limits Limits
+	parser parse.Parser
+	who    *resolve.Memo
+	zone   func(tenant string) *time.Location
+	lists  *category.Lists
+	rollup *aggregate.Rollup
+
+	begunAt          time.Time
+	earliest, latest int64 // Unix milliseconds that an event may have
+	tally            Tally
+	newest           int64              // event
+	days             map[int64]struct{} // UTC days of the events
+	lastDay          int64
+
+	// What the batch has already resolved. The keys are personal: they are dropped with the batch.
+	users     map[string]aggregate.SubjectRef
+	addresses map[netip.Addr]aggregate.SubjectRef
+	sites     map[string]aggregate.SiteRef
+	countries map[netip.Addr]aggregate.CountryRef
+
+	rejects map[rejectKey]uint64
+	onEvent func(*parse.Event)
+	onBad   func(parse.Reject)
+	record  []byte // the one that is being read
+	host    []byte // scratch
+	shape   []byte // scratch
+}
+
+type rejectKey struct {
+	reason parse.Reason
+	field  string
+	shape  string
+}
+
+func newWebBatch(source Source, limits Limits, parser parse.Parser, resolver *resolve.Resolver, lists *category.Lists, key seal.StatisticsKey) *webBatch {
+	b := &webBatch{
+		source: source, limits: limits, parser: parser,
+		who: resolve.NewMemo(resolver, memoSize), zone: resolver.Location, lists: lists,
+		rollup: aggregate.NewRollup(key), days: map[int64]struct{}{},
+		users: map[string]aggregate.SubjectRef{}, addresses: map[netip.Addr]aggregate.SubjectRef{},
+		sites: map[string]aggregate.SiteRef{}, countries: map[netip.Addr]aggregate.CountryRef{},
+		rejects: map[rejectKey]uint64{},
+	}
+	b.onEvent, b.onBad = b.event, b.reject // once: a method value is an allocation
+	return b
+}
+
+// memoSize is how many users, addresses and destinations a worker remembers across batches.
+const memoSize = 20_000
+
+func (b *webBatch) Begin(begunAt time.Time) {
+	b.begunAt = begunAt.UTC().Truncate(time.Second) // as the watermark keeps it
+	b.earliest, b.latest = b.begunAt.Add(-MaxAge).UnixMilli(), b.begunAt.Add(MaxAhead).UnixMilli()
+	b.tally, b.lastDay, b.newest = Tally{}, -1, 0
+	b.rollup.Reset()
+	clear(b.days)
+	clear(b.users)
+	clear(b.addresses)
+	clear(b.sites)
+	clear(b.countries)
+	clear(b.rejects)
+}
+
+func (b *webBatch) Full() bool {
+	return int(b.tally.Events) >= b.limits.Events || b.rollup.Grains() >= b.limits.Grains ||
+		int(b.tally.Rejects) >= b.limits.Rejects || len(b.days) > maxDays
+}
+
+func (b *webBatch) Tally() Tally { return b.tally }
+
+func (b *webBatch) Add(r Record) {
+	before := b.tally.Events + b.tally.Rejects
+	b.record = r.Value
+	b.parser.Parse(r.Value, b.onEvent, b.onBad)
+	b.tally.Records++
+	if b.tally.Events+b.tally.Rejects == before {
+		b.tally.Skipped++
+	}
+}
+
+func (b *webBatch) event(e *parse.Event) {
+	switch {
+	case e.Time < b.earliest:
+		b.refuse(tooOld, "@timestamp")
+		return
+	case e.Time > b.latest:
+		b.refuse(tooNew, "@timestamp")
+		return
+	case e.Count == 0 || e.Count > maxRepeat:
+		b.refuse(tooMany, "event.count")
+		return
+	}
+	subject, ok := b.subject(e)
+	if !ok {
+		b.refuse(noPerson, "user.name")
+		return
+	}
+	b.tally.Events++
+	b.newest = max(b.newest, e.Time)
+	if day := e.Time / 86_400_000; day != b.lastDay {
+		b.lastDay = day
+		b.days[day] = struct{}{}
+	}
+	q := aggregate.Request{Time: e.Time, Requests: uint64(e.Count), NoVisit: e.Status == authProxy}
+	if e.Action == parse.Blocked {
+		q.Blocked = q.Requests
+	}
+	q.BytesIn = uint64(max(0, e.DestinationBytes)) * q.Requests
+	q.BytesOut = uint64(max(0, e.SourceBytes)) * q.Requests
+	b.rollup.Add(subject, b.site(e), b.country(e.DestinationIP), q)
+}
+
+func (b *webBatch) subject(e *parse.Event) (aggregate.SubjectRef, bool) {
+	if len(e.User) > 0 {
+		if ref, ok := b.users[string(e.User)]; ok {
+			return ref, true
+		}
+	} else if ref, ok := b.addresses[e.SourceIP]; ok {
+		return ref, true
+	}
+	w := b.who.Who(b.source.Tenant, e.User, e.SourceIP)
+	if w.Subject.IsZero() {
+		return 0, false
+	}
+	ref := b.rollup.Subject(aggregate.Group{
+		Tenant: w.Tenant, Population: w.Population, Unit: w.Unit, Zone: b.zone(w.Tenant),
+	}, w.Subject.AppendPersonalData(nil))
+	if len(e.User) == 0 {
+		b.addresses[e.SourceIP] = ref
+	} else if w.Unit != resolve.UnitUnknown {
+		// An unknown user's unit depends on the address as well: that answer is not the user's alone.
+		b.users[string(e.User)] = ref
+	}
+	return ref, true
+}
+
+func (b *webBatch) site(e *parse.Event) aggregate.SiteRef {
+	host := e.Domain
+	if len(host) == 0 && e.DestinationIP.IsValid() {
+		b.host = e.DestinationIP.AppendTo(b.host[:0])
+		host = b.host
+	}
+	if ref, ok := b.sites[string(host)]; ok {
+		return ref
+	}
+	ref := b.rollup.Site(describe(host, b.lists.Lookup(host)))
+	b.sites[string(host)] = ref
+	return ref
+}
+
+// describe is what statistics may know of a host.
+func describe(host []byte, v category.Verdict) aggregate.Site {
+	s := aggregate.Site{Category: v.Category, Background: v.Class == category.Background}
+	if s.Category == "" {
+		s.Category = uncategorised
+	}
+	name := strings.TrimSuffix(strings.ToLower(string(host)), ".")
+	switch ip, err := netip.ParseAddr(name); {
+	case name == "":
+		s.Name, s.Domain = unknownSite, unknownSite
+	case err == nil:
+		s.Name, s.Domain = ip.Unmap().WithZone("").String(), truncated(ip)
+	default:
+		s.Name = registrable(name)
+		s.Domain = s.Name
+	}
+	if v.Class == category.Protected {
+		s.Domain = aggregate.ProtectedDomain
+	}
+	return s
+}
+
+// registrable is the public suffix plus one label, or the whole name if it has no more.
+func registrable(name string) string {
+	if site, err := publicsuffix.EffectiveTLDPlusOne(name); err == nil {
+		return site
+	}
+	return name
+}
+
+// truncated is an address as it may be shown: the network it is in, IPv4 /16, IPv6 /48.
+func truncated(ip netip.Addr) string {
+	ip = ip.Unmap().WithZone("")
+	bits := 48
+	if ip.Is4() {
+		bits = 16
+	}
+	return netip.PrefixFrom(ip, bits).Masked().String()
+}
+
+func (b *webBatch) country(ip netip.Addr) aggregate.CountryRef {
+	ref, ok := b.countries[ip]
+	if !ok {
+		code := resolve.CountryUnknown
+		if ip.IsValid() {
+			code = b.who.Country(ip)
+		}
+		ref = b.rollup.Country(code)
+		b.countries[ip] = ref
+	}
+	return ref
+}
+
+func (b *webBatch) refuse(reason parse.Reason, field string) {
+	b.reject(parse.Reject{Reason: reason, Field: field})
+}
+
+func (b *webBatch) reject(r parse.Reject) {
+	b.tally.Rejects++
+	k := rejectKey{reason: r.Reason, field: r.Field}
+	if len(b.rejects) < maxShapes {
+		b.shape = appendShape(b.shape[:0], line(b.record, r.Line))
+		k.shape = string(b.shape)
+	}
+	b.rejects[k]++
+}
+
+// line is the n-th line of a record, from 1; the first if n is 0.
+func line(record []byte, n int) []byte {
+	for ; n > 1; n-- {
+		_, rest, found := bytes.Cut(record, []byte("\n"))
+		if !found {
+			break
+		}
+		record = rest
+	}
+	first, _, _ := bytes.Cut(record, []byte("\n"))
+	return first
+}
+
+// appendShape appends what a line looks like and not what it says: a run of letters becomes one a, of digits one 9, of
+// anything that is not ASCII one ?; the rest, which is punctuation, stays. Cut at maxShape characters.
+func appendShape(dst, line []byte) []byte {
+	var last byte
+	for _, c := range line {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
+			c = 'a'
+		case c >= '0' && c <= '9':
+			c = '9'
+		case c >= 0x80, c < ' ', c == 0x7f:
+			c = '?'
+		}
+		if c == last {
+			continue
+		}
+		last = c
+		if dst = append(dst, c); len(dst) == maxShape {
+			break
+		}
+	}
+	return dst
+}
+
+func (b *webBatch) Blocks(w aggregate.Watermark) ([]aggregate.Block, error) {
+	blocks, err := b.rollup.Blocks(w)
+	if err != nil {
+		return nil, err
+	}
+	if len(b.rejects) > 0 {
+		blocks = append(blocks, b.rejectBlock(w))
+	}
+	return blocks, nil
+}
+
+func (b *webBatch) rejectBlock(w aggregate.Watermark) aggregate.Block {
+	rows := len(b.rejects) + 1
+	day := b.begunAt.Truncate(24 * time.Hour)
+	var (
+		days                                          = make([]time.Time, rows)
+		marks, lines, next                            = make([]uint64, rows), make([]uint64, rows), make([]uint64, rows)
+		tenants, topics, formats, reasons, fields, sh = make([]string, rows), make([]string, rows), make([]string, rows),
+			make([]string, rows), make([]string, rows), make([]string, rows)
+		begunAt = make([]time.Time, rows)
+	)
+	for i := range rows {
+		days[i], begunAt[i] = day, time.Unix(0, 0).UTC()
+	}
+	marks[0], next[0], begunAt[0] = w.Mark, w.Next, w.BegunAt.UTC().Truncate(time.Second)
+	i := 1
+	for k, n := range b.rejects {
+		tenants[i], topics[i], formats[i] = b.source.Tenant, b.source.Topic, b.source.Format
+		reasons[i], fields[i], sh[i], lines[i] = string(k.reason), k.field, k.shape, n
+		i++
+	}
+	return aggregate.Block{Table: "rejects", Day: day, Rows: rows,
+		Columns: []any{days, marks, tenants, topics, formats, reasons, fields, sh, lines, next, begunAt}}
+}

@@ -1,0 +1,4 @@
+SELECT country, requests, blocked, bytes_in, bytes_out, people, active_slots
+FROM web_by_country(from = {from:Date}, to = {to:Date}, tenant = {tenant:String}, population = {population:String}, unit = {unit:String}, category = {category:String}, k = {k:UInt32})
+ORDER BY people DESC, country
+LIMIT {limit:UInt64}
