@@ -5,6 +5,7 @@ import "github.com/urfave/cli/v2"
 // commands is the tree that the user sees, in the order of its help.
 func commands() []*cli.Command {
 	return []*cli.Command{
+		parseCommand(),
 		engineChildCommand(),
 	}
 }

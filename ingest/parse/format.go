@@ -1,0 +1,117 @@
+package parse
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Options is what a parser must be told from outside the lines it reads.
+type Options struct {
+	Format          string         // a name of Formats
+	Zone            *time.Location // the zone of times that name none; nil: such times are refused by New
+	Logformat       string         // squid_logformat: the logformat line of squid.conf
+	Columns         []string       // for formats without fixed columns: their names, in order
+	Layout          string         // for formats with several known column layouts: the layout's name
+	InternalDomains []string       // mail: the domains that are our own
+}
+
+// The options a format can need: FormatInfo.Needs and the names in the errors of New.
+const (
+	NeedZone            = "zone"
+	NeedLogformat       = "logformat"
+	NeedColumns         = "columns"
+	NeedLayout          = "layout"
+	NeedInternalDomains = "internal_domains"
+)
+
+// FormatInfo describes a format to an operator.
+type FormatInfo struct {
+	Name  string
+	About string // one line
+	Kind  Kind
+	Needs []string // what must be told from outside (Need…); empty: nothing
+	Takes []string // what may be told from outside besides
+}
+
+// An Origin says which part of a format an event's field is read from.
+type Origin struct {
+	Field string // the field's ECS name
+	Part  string // the part, in the format's own words
+}
+
+// A format is one entry of Formats and how its parser is made.
+type format struct {
+	FormatInfo
+	bareFirst bool
+	build     func(Options) (lineFormat, error)
+}
+
+func formats() []format {
+	return []format{
+		squidNativeFormat(), squidCommonFormat(), squidCombinedFormat(), squidSyslogFormat(), squidLogformatFormat(),
+	}
+}
+
+// Formats answers every format that New can read, in the order in which a user should see them.
+func Formats() []FormatInfo {
+	var list []FormatInfo
+	for _, f := range formats() {
+		list = append(list, f.FormatInfo)
+	}
+	return list
+}
+
+// New makes the parser of a format. An error tells all that is wrong with the options at once: a format that does not
+// exist, an option that the format needs and lacks, one that it can't use, a logformat that can't be compiled. Zone and
+// InternalDomains may always be given, as they describe the source and not the format.
+func New(o Options) (Parser, error) {
+	var f format
+	var names []string
+	for _, each := range formats() {
+		if names = append(names, each.Name); each.Name == o.Format {
+			f = each
+		}
+	}
+	if f.build == nil {
+		return nil, fmt.Errorf("there is no log format %q: choose one of %s", o.Format, strings.Join(names, ", "))
+	}
+	var faults []error
+	for _, option := range []struct {
+		name  string
+		given bool
+		loose bool
+	}{
+		{NeedZone, o.Zone != nil, true},
+		{NeedLogformat, o.Logformat != "", false},
+		{NeedColumns, len(o.Columns) > 0, false},
+		{NeedLayout, o.Layout != "", false},
+		{NeedInternalDomains, len(o.InternalDomains) > 0, true},
+	} {
+		needs, takes := slices.Contains(f.Needs, option.name), slices.Contains(f.Takes, option.name)
+		switch {
+		case needs && !option.given:
+			faults = append(faults, fmt.Errorf("format %s needs %s", f.Name, option.name))
+		case option.given && !needs && !takes && !option.loose:
+			faults = append(faults, fmt.Errorf("format %s can't use %s: leave it out", f.Name, option.name))
+		}
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	reader, err := f.build(o)
+	if err != nil {
+		return nil, fmt.Errorf("format %s: %w", f.Name, err)
+	}
+	return &lineParser{format: reader, bareFirst: f.bareFirst}, nil
+}
+
+// Origins says where a parser made by New reads each field of its events from; nil for any other parser.
+func Origins(p Parser) []Origin {
+	if known, ok := p.(interface{ origins() []Origin }); ok {
+		return known.origins()
+	}
+	return nil
+}

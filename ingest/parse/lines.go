@@ -1,0 +1,122 @@
+package parse
+
+import "bytes"
+
+// MaxLine is the longest line that is read, in bytes. A proxy's own limits (a header block of 64 KiB, every byte of it
+// percent-encoded) keep real lines below it.
+const MaxLine = 256 << 10
+
+const utf8BOM = "\xef\xbb\xbf"
+
+// A lineFormat reads one line, without line end and envelope, into e, which has been Reset. It answers "" when e is an
+// event. What it can't show as a part of the line it writes to s, which lives as long as e.
+type lineFormat interface {
+	read(line []byte, e *Event, s *scratch) (reason Reason, field string)
+	origins() []Origin
+}
+
+// A lineParser is the Parser of every format in which an event is a line.
+type lineParser struct {
+	format lineFormat
+	// bare lines are tried first where the format's own beginning is not known beforehand, and could look like a syslog header
+	bareFirst bool
+	event     Event
+	scratch   scratch
+}
+
+func (p *lineParser) Parse(record []byte, event func(*Event), reject func(Reject)) {
+	record = bytes.TrimPrefix(record, []byte(utf8BOM))
+	for number := 1; len(record) > 0; number++ {
+		line := record
+		if end := bytes.IndexByte(record, '\n'); end >= 0 {
+			line, record = record[:end], record[end+1:]
+		} else {
+			record = nil
+		}
+		for len(line) > 0 && line[len(line)-1] == '\r' {
+			line = line[:len(line)-1]
+		}
+		if silent(line) {
+			continue
+		}
+		if reason, field := p.line(line); reason != "" {
+			reject(Reject{Reason: reason, Field: field, Line: number})
+		} else {
+			event(&p.event)
+		}
+	}
+	p.event.Reset() // the record is the caller's again
+}
+
+// silent says whether a line is empty or a comment: neither an event nor a reject.
+func silent(line []byte) bool {
+	for _, c := range line {
+		if c != ' ' && c != '\t' {
+			return c == '#'
+		}
+	}
+	return true
+}
+
+func (p *lineParser) line(line []byte) (Reason, string) {
+	switch {
+	case len(line) > MaxLine:
+		return TooLong, ""
+	case bytes.IndexByte(line, 0) >= 0:
+		return NULByte, ""
+	}
+	if p.bareFirst {
+		reason, field := p.read(line)
+		if reason == "" || !maybeSyslog(line) {
+			return reason, field
+		}
+		if inner, innerField, ok := p.enveloped(line); ok {
+			return inner, innerField
+		}
+		return reason, field
+	}
+	if maybeSyslog(line) {
+		if reason, field, ok := p.enveloped(line); ok {
+			return reason, field
+		}
+	}
+	return p.read(line)
+}
+
+// enveloped reads the message of a syslog line; ok is false where the line has no syslog header.
+func (p *lineParser) enveloped(line []byte) (reason Reason, field string, ok bool) {
+	_, msg, rest, ok := cutSyslog(line)
+	if !ok {
+		return "", "", false
+	}
+	if reason, field = p.read(msg); reason != "" && len(rest) != len(msg) {
+		if again, _ := p.read(rest); again == "" {
+			return "", "", true
+		}
+		p.event.Reset()
+	}
+	return reason, field, true
+}
+
+func (p *lineParser) read(line []byte) (Reason, string) {
+	p.event.Reset()
+	p.scratch.reset()
+	return p.format.read(line, &p.event, &p.scratch)
+}
+
+// maybeSyslog is the cheap question before cutSyslog: a PRI, a month's name, an RFC 5424 version or an ISO date.
+func maybeSyslog(line []byte) bool {
+	if len(line) < 16 {
+		return false
+	}
+	switch c := line[0]; {
+	case c == '<':
+		return true
+	case c >= '0' && c <= '9':
+		return line[4] == '-' && line[7] == '-' || c == '1' && line[1] == ' '
+	default:
+		return line[3] == ' ' && monthNumber(line) > 0
+	}
+}
+
+func (p *lineParser) origins() []Origin { return p.format.origins() }

@@ -1,4 +1,0 @@
-package parse
-
-// Reason is why a line was rejected.
-type Reason string
