@@ -214,7 +214,8 @@ func (e *Engine) startFault(err error) error {
 	case <-e.done:
 	case <-time.After(time.Second):
 	}
-	words := strings.TrimSpace(e.tail.String())
+	words, _, _ := strings.Cut(e.tail.String(), ", Stack trace (when")
+	words = strings.TrimSpace(words)
 	if strings.Contains(words, "Address already in use") {
 		return fmt.Errorf("%w: %s", ErrPortInUse, words)
 	}
