@@ -41,7 +41,6 @@ func insertSettings() driver.Settings {
 		"throw_on_max_partitions_per_insert_block": 1,
 		"insert_deduplicate":                       0,
 		"deduplicate_insert":                       "disable",
-		"wait_end_of_query":                        1,
 	}
 }
 
