@@ -1,0 +1,137 @@
+package aggregate
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"tillsyn/internal/clickhouse"
+	"tillsyn/internal/engine"
+	"tillsyn/internal/engine/enginetest"
+	"tillsyn/internal/seal"
+	"tillsyn/schemas"
+)
+
+func TestMain(m *testing.M) { enginetest.Main(m) }
+
+// open answers a migrated database of its own.
+func open(t testing.TB) *clickhouse.DB {
+	t.Helper()
+	e := enginetest.Start(t, enginetest.Config(t, nil))
+	cfg := clickhouse.DefaultConfig()
+	cfg.Addresses = []string{e.Address()}
+	user, password := e.Credentials(engine.Owner)
+	cfg.Username, cfg.Password = user, clickhouse.Password(password)
+	db, err := clickhouse.Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	if _, err := db.Migrate(context.Background(), schemas.Migrations()); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func insert(t testing.TB, db *clickhouse.DB, blocks []Block) {
+	t.Helper()
+	for _, b := range blocks {
+		q, err := schemas.Query("ingest/insert_" + b.Table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Insert(context.Background(), clickhouse.Insert{Query: q, Columns: b.Columns}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func stockholm(t testing.TB) *time.Location {
+	t.Helper()
+	zone, err := time.LoadLocation("Europe/Stockholm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return zone
+}
+
+// The story: twelve people of the school and three of the archive, over a midnight in Stockholm and the end of a month, in
+// two batches that share people.
+func TestRollupAndReport(t *testing.T) {
+	db := open(t)
+	zone := stockholm(t)
+	key := seal.NewStatisticsKey(seal.MonthOf(time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)))
+	news := Site{Name: "news.example", Domain: "news.example", Category: "news"}
+	clinic := Site{Name: "clinic.example", Domain: ProtectedDomain, Category: "health"}
+	hospital := Site{Name: "hospital.example", Domain: ProtectedDomain, Category: "health"}
+	ads := Site{Name: "ads.example", Domain: "ads.example", Category: "ads", Background: true}
+	// 31 October 23:58 in Stockholm is 22:58 UTC; the next window begins the new day and month.
+	late := time.Date(2026, 10, 31, 22, 58, 0, 0, time.UTC).UnixMilli()
+	for batch := range 2 {
+		r := NewRollup(key)
+		add := func(unit, who string, s Site, at int64, n uint64) {
+			g := Group{Tenant: "norrbo", Population: "staff", Unit: unit, Zone: zone}
+			r.Add(r.Subject(g, []byte(who)), r.Site(s), r.Country("SE"), Request{Time: at, Requests: n, BytesIn: 100 * n, BytesOut: 10 * n, Blocked: n / 2})
+		}
+		for i := range 12 {
+			who := fmt.Sprintf("school%d", i)
+			add("school", who, news, late, 2)
+			add("school", who, news, late+60_000, 2) // the same slot
+			add("school", who, ads, late, 5)
+			add("school", who, clinic, late, 1)
+			add("school", who, hospital, late, 1)
+			add("school", who, news, late+5*60_000, 1) // the next day, the next month
+		}
+		for i := range 3 {
+			add("archive", fmt.Sprintf("archive%d", i), news, late, 1)
+		}
+		g := Group{Tenant: "norrbo", Population: Guest, Unit: "open", Zone: zone}
+		r.Add(r.Subject(g, []byte("192.0.2.7")), r.Site(news), r.Country("SE"), Request{Time: late, Requests: 7, BytesIn: 70})
+		blocks, err := r.Blocks(Watermark{Mark: 9, Next: uint64(batch+1) * 100, BegunAt: time.Unix(late/1000, 0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(blocks) != 6 {
+			t.Fatalf("%d blocks for two days and three tables", len(blocks))
+		}
+		insert(t, db, blocks)
+	}
+	oct, nov := time.Date(2026, 10, 31, 0, 0, 0, 0, time.UTC), time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	ask := func(q Question) []Row {
+		t.Helper()
+		q.Limit = 100
+		rows, err := Report(context.Background(), db, Config{MinimumPeople: 5}, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rows
+	}
+	check := func(name string, got []Row, want ...Row) {
+		t.Helper()
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s:\n got %v\nwant %v", name, got, want)
+		}
+	}
+	school := Row{Keys: []string{"norrbo", "school"}, Requests: 2 * 12 * 12, Blocked: 2 * 12 * 4, BytesIn: 2 * 12 * 1200, BytesOut: 2 * 12 * 120, People: 12, ActiveSlots: 12 * 4}
+	check("by unit: the archive's three people are hidden", ask(Question{From: oct, To: nov, By: ByUnit}), school)
+	check("by domain: protected destinations are one row, background is no visit", ask(Question{From: oct, To: oct, By: ByDomain, Unit: "school"}),
+		Row{Keys: []string{"ads.example", "ads"}, Requests: 120, Blocked: 48, BytesIn: 12000, BytesOut: 1200, People: 12},
+		Row{Keys: []string{"news.example", "news"}, Requests: 96, Blocked: 48, BytesIn: 9600, BytesOut: 960, People: 12, ActiveSlots: 12},
+		Row{Keys: []string{ProtectedDomain, "health"}, Requests: 48, BytesIn: 4800, BytesOut: 480, People: 12, ActiveSlots: 24})
+	check("by hour: all units, the hidden three are in the total", ask(Question{From: oct, To: oct, By: ByHour}),
+		Row{Keys: []string{"2026-10-31T22:00:00Z"}, Requests: 2 * (12*11 + 3), Blocked: 2 * 12 * 4, BytesIn: 200 * (12*11 + 3), BytesOut: 20 * (12*11 + 3), People: 15, ActiveSlots: 12*3 + 3})
+	check("by day: local days", ask(Question{From: oct, To: nov, By: ByDay, Unit: "school", Category: "news"}),
+		Row{Keys: []string{"2026-10-31"}, Requests: 96, Blocked: 48, BytesIn: 9600, BytesOut: 960, People: 12, ActiveSlots: 12},
+		Row{Keys: []string{"2026-11-01"}, Requests: 24, BytesIn: 2400, BytesOut: 240, People: 12, ActiveSlots: 12})
+	check("by country", ask(Question{From: nov, To: nov, By: ByCountry, Tenant: "norrbo"}),
+		Row{Keys: []string{"SE"}, Requests: 24, BytesIn: 2400, BytesOut: 240, People: 12, ActiveSlots: 12})
+	check("another tenant", ask(Question{From: oct, To: nov, By: ByUnit, Tenant: "söderå"}))
+	check("guests are not people", ask(Question{From: oct, To: nov, By: ByUnit, Population: Guest}))
+}
+
+func TestFloorCannotBeLowered(t *testing.T) {
+	if (Config{MinimumPeople: 4}).Validate() == nil || (Config{}).Validate() == nil {
+		t.Error("a minimum below the floor is accepted")
+	}
+}
