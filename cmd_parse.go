@@ -365,7 +365,9 @@ func explainLine(in io.Reader, out io.Writer, parser parse.Parser, o parseOption
 	case rejected:
 		return foundErrorf("line %d could not be read as %s", o.line, o.Format)
 	case !answered:
-		_, err = fmt.Fprintf(out, "line %d is empty, a comment or a header: there is nothing to read in it\n", o.line)
+		if _, err := fmt.Fprintf(out, "line %d is empty, a comment or a header: there is nothing to read in it\n", o.line); err != nil {
+			return fmt.Errorf("write explanation: %w", err)
+		}
 	}
-	return err
+	return nil
 }

@@ -214,10 +214,20 @@ func (w *wallClock) utc(wall int64) int64 {
 	// no zone of the tz database in use today changes its offset within a quarter of an hour
 	if quarter := wall / 900; !w.full || quarter != w.quarter {
 		u := time.Unix(wall, 0).UTC()
-		local := time.Date(u.Year(), u.Month(), u.Day(), u.Hour(), u.Minute(), u.Second(), 0, w.zone)
-		w.east, w.quarter, w.full = wall-local.Unix(), quarter, true
+		east := w.offset(time.Date(u.Year(), u.Month(), u.Day(), u.Hour(), u.Minute(), u.Second(), 0, w.zone).Unix())
+		// time.Date leaves open which pass of a doubled hour it takes: the first is the one before the change
+		if before := w.offset(wall - east - 86400); w.offset(wall-before) == before {
+			east = before
+		}
+		w.east, w.quarter, w.full = east, quarter, true
 	}
 	return wall - w.east
+}
+
+// offset answers the seconds east of UTC that the zone's clocks show at a moment.
+func (w *wallClock) offset(unix int64) int64 {
+	_, east := time.Unix(unix, 0).In(w.zone).Zone()
+	return int64(east)
 }
 
 // A timeLayout reads times written by strftime(3), as in Squid's %{%Y-%m-%dT%H:%M:%S%z}tl.

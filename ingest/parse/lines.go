@@ -45,7 +45,9 @@ func (p *lineParser) Parse(record []byte, event func(*Event), reject func(Reject
 			event(&p.event)
 		}
 	}
-	p.event.Reset() // the record is the caller's again
+	// the record is the caller's again, and nothing of it stays here
+	p.event.Reset()
+	p.scratch.reset(0)
 }
 
 // silent says whether a line is empty or a comment: neither an event nor a reject.
@@ -100,7 +102,7 @@ func (p *lineParser) enveloped(line []byte) (reason Reason, field string, ok boo
 
 func (p *lineParser) read(line []byte) (Reason, string) {
 	p.event.Reset()
-	p.scratch.reset()
+	p.scratch.reset(len(line))
 	return p.format.read(line, &p.event, &p.scratch)
 }
 

@@ -245,9 +245,25 @@ func hexDigit(c byte) byte {
 }
 
 // A scratch is memory of a parser for values that can't be shown as a part of the record because they were encoded in it.
-type scratch struct{ buf []byte }
+// Decoding never makes a value longer, and no byte of a line is decoded twice, so a line's values fit its own length.
+type scratch struct {
+	buf  []byte
+	room int // the length of the line that is being read
+}
 
-func (s *scratch) reset() { s.buf = s.buf[:0] }
+// reset forgets what is in the scratch, in earnest, and makes it fit for a line of this length.
+func (s *scratch) reset(room int) {
+	clear(s.buf)
+	s.buf, s.room = s.buf[:0], room
+}
+
+// start answers where the next value begins, with room behind it for n bytes.
+func (s *scratch) start(n int) int {
+	if cap(s.buf)-len(s.buf) < n {
+		s.buf = make([]byte, 0, max(s.room, n, 256))
+	}
+	return len(s.buf)
+}
 
 // percent answers b with its %XX triplets decoded (RFC 3986, section 2.1): b itself where it has none. A percent sign
 // without two hexadecimal digits stays as it is.
@@ -256,7 +272,7 @@ func (s *scratch) percent(b []byte) []byte {
 	if first < 0 {
 		return b
 	}
-	start := len(s.buf)
+	start := s.start(len(b))
 	s.buf = append(s.buf, b[:first]...)
 	for i := first; i < len(b); i++ {
 		if b[i] == '%' && i+2 < len(b) {
@@ -278,7 +294,7 @@ func (s *scratch) backslash(b []byte) []byte {
 	if first < 0 {
 		return b
 	}
-	start := len(s.buf)
+	start := s.start(len(b))
 	s.buf = append(s.buf, b[:first]...)
 	for i := first; i < len(b); i++ {
 		c := b[i]

@@ -93,11 +93,12 @@ func (s slot) field() string {
 type shape uint8
 
 const (
-	word    shape = iota // no spaces
-	number               // digits, perhaps with a sign, or "-"
-	host                 // a word that may hold colons: an address, a name, host:port
-	text                 // may hold spaces
-	instant              // a strftime time
+	word     shape = iota // no spaces
+	number                // digits, perhaps with a sign, or "-"
+	host                  // a word that may hold colons: an address, a name, host:port
+	text                  // may hold spaces
+	instant               // a strftime time
+	decimals              // digits, perhaps with a point and more digits
 )
 
 // A logCode is one %code of Squid's logformat.

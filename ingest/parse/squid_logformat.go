@@ -31,6 +31,7 @@ type squidLogformat struct {
 	column  int // the number of the first step behind the first column
 	seen    int // how far into the line any reading came, to tell a truncated line
 	reached int // how many steps any reading came, to tell a foreign line
+	badTime int // the step at which a reading found a time that is none
 }
 
 // A quoting is how Squid encoded a value.
@@ -164,6 +165,13 @@ func compileLogformat(spec string, zone *time.Location) (*squidLogformat, error)
 			}
 			step.layout = compiled
 		}
+		if last := len(f.steps) - 1; step.slot == slotSubsecond && last >= 1 && string(f.steps[last].text) == "." && f.steps[last-1].slot == slotSeconds {
+			// %ts.%tu is one number: some lines lack its second half
+			f.steps = f.steps[:last]
+			f.steps[last-1].shape = decimals
+			f.parts[slotSeconds] += "." + spec[start:i]
+			continue
+		}
 		if last := len(f.steps) - 1; last >= 0 && f.steps[last].kind == stepValue && f.steps[last].shape != instant && step.shape != instant {
 			faults = append(faults, fmt.Errorf("nothing stands between the logformat code %s and the one before it: they can't be told apart", spec[start:i]))
 		}
@@ -282,6 +290,13 @@ func (f *squidLogformat) match(b []byte, n, i int) bool {
 		case step.shape == instant:
 			_, taken := step.layout.read(b[i:])
 			if taken == 0 {
+				f.badTime = n
+				return false
+			}
+			i += taken
+		case step.shape == decimals:
+			_, taken, _ := epoch(b[i:])
+			if taken == 0 {
 				return false
 			}
 			i += taken
@@ -374,13 +389,18 @@ func (f *squidLogformat) matchText(b []byte, n, from int) bool {
 				at = tab
 			}
 			if at < 0 {
-				f.seen = len(b)
+				if to == from+1 {
+					f.seen = len(b)
+				}
 				return false
 			}
 			to += at
 		case stepLiteral:
 			at := bytes.Index(b[to:], next.text)
 			if at < 0 {
+				if to == from+1 {
+					f.seen = len(b)
+				}
 				return false
 			}
 			to += at
@@ -413,15 +433,21 @@ func (f *squidLogformat) read(b []byte, e *Event, s *scratch) (Reason, string) {
 	e.Kind = Web
 	b = bytes.Trim(b, " \t")
 	f.spans = [slots]span{}
-	f.budget, f.seen, f.reached = maxReadings, 0, 0
+	f.budget, f.seen, f.reached, f.badTime = maxReadings, 0, 0, -1
 	if !f.match(b, 0, 0) {
+		field := ""
+		for n := f.reached; n < len(f.steps) && field == ""; n++ {
+			field = f.steps[n].slot.field()
+		}
 		switch {
 		case f.reached < f.column:
-			return ForeignLine, ""
+			return ForeignLine, field
+		case f.reached == f.badTime:
+			return BadTime, field
 		case f.seen >= len(b):
-			return Truncated, ""
+			return Truncated, field
 		}
-		return BadLayout, ""
+		return BadLayout, field
 	}
 	return f.event(b, e, s)
 }

@@ -20,7 +20,7 @@ func target(u []byte, e *Event) bool {
 	case u[0] == '/' || u[0] == '?' || u[0] == '*':
 		e.Path, e.Query = pathQuery(u)
 		return true
-	case i > 0 && i < len(u) && u[i] == ':' && opaque(u[i+1:]):
+	case i > 0 && i < len(u) && u[i] == ':' && opaque(u, i):
 		return true
 	}
 	end := 0
@@ -31,13 +31,19 @@ func target(u []byte, e *Event) bool {
 	return authority(u[:end], e)
 }
 
-// opaque says whether what follows "word:" makes that word a scheme without a host, as in urn:isbn:0, rather than a host
-// with its port or a user with a password.
-func opaque(after []byte) bool {
-	if len(after) == 0 {
+// opaque says whether the word before the colon of u is a scheme without a host, as in urn:isbn:0, rather than a host with
+// its port, a user with a password, or the beginning of an IPv6 address.
+func opaque(u []byte, colon int) bool {
+	after := u[colon+1:]
+	if len(after) == 0 || after[0]-'0' <= 9 || indexByte(after, '@') >= 0 {
 		return false
 	}
-	return (after[0] < '0' || after[0] > '9') && indexByte(after, '@') < 0
+	end := colon
+	for end < len(u) && u[end] != '/' {
+		end++
+	}
+	_, numeric := v6(u[:end])
+	return !numeric
 }
 
 // authority reads [userinfo "@"] host [":" port].
@@ -66,12 +72,14 @@ func authority(a []byte, e *Event) bool {
 	case indexByte(a[:colon], ':') < 0:
 		host, after = a[:colon], a[colon:]
 	default:
-		// several colons and no brackets: an IPv6 address as it is, or with a port behind it where only that is an address
-		if _, ok := v6(a); !ok {
+		// several colons and no brackets: an IPv6 address, behind which CONNECT always has a port
+		_, whole := v6(a)
+		_, front := v6(a[:colon])
+		switch {
+		case front && (!whole || string(e.Method) == "CONNECT"):
 			host, after = a[:colon], a[colon:]
-			if _, ok = v6(host); !ok {
-				return false
-			}
+		case !whole:
+			return false
 		}
 	}
 	if len(after) > 1 {
