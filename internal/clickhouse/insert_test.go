@@ -316,14 +316,14 @@ func TestInsertOverABrokenLine(t *testing.T) {
 	exec(t, direct, "CREATE TABLE l (run UInt32, n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS fsync_after_insert = 1, fsync_part_directory = 1")
 	p := newProxy(t, e.Address())
 	cfg := configFor(e, engine.Owner)
-	cfg.Addresses, cfg.DialTimeout, cfg.InsertTimeout = []string{p.Addr().String()}, 500*time.Millisecond, 500*time.Millisecond
+	cfg.Addresses, cfg.DialTimeout, cfg.InsertTimeout = []string{p.Addr().String()}, 2*time.Second, 2*time.Second
 	const rows = 5000
 	n := make([]uint64, rows)
 	for i := range n {
 		n[i] = uint64(i) * 0x9e3779b97f4a7c15
 	}
 	outcome := map[string]int{}
-	for run := range 45 {
+	for run := range 42 {
 		db := open(t, cfg)
 		in := Insert{Query: "INSERT INTO l (run, n)", QueryID: fmt.Sprint("line-", run), Columns: []any{slices.Repeat([]uint32{uint32(run)}, rows), n}, Plain: true}
 		switch {

@@ -140,12 +140,15 @@ func (db *DB) Select(ctx context.Context, dest any, query string, params Params)
 	return nil
 }
 
-// Exec runs one statement that answers nothing, with native parameters. It has no limits but ctx: purge and migrations
-// may take long.
+// Exec runs one statement that answers nothing, with native parameters; with nil params the statement goes out as it is, so
+// that a view may keep its own {name:Type}. It has no limits but ctx: purge and migrations may take long.
 func (db *DB) Exec(ctx context.Context, statement string, params Params) error {
-	statement, args, err := bind(statement, params)
-	if err != nil {
-		return fmt.Errorf("exec: %w", err)
+	var args []any
+	if params != nil {
+		var err error
+		if statement, args, err = bind(statement, params); err != nil {
+			return fmt.Errorf("exec: %w", err)
+		}
 	}
 	if err := db.lz4.Exec(ctx, statement, args...); err != nil {
 		return fmt.Errorf("exec: %w", explain(err, len(params) > 0))

@@ -46,7 +46,7 @@ func TestMigrationFiles(t *testing.T) {
 		"CREATE TABLE IF NOT EXISTS a (n UInt8) ENGINE = MergeTree ORDER BY n":                              true,
 		"create or replace view v as select 1":                                                              true,
 		"ALTER TABLE a ADD COLUMN IF NOT EXISTS b String DEFAULT concat('a', 'b'), DROP COLUMN IF EXISTS c": true,
-		"ALTER TABLE d.a (MODIFY SETTING x = 1, y = 2)":                                                     false, // the second setting would need its own parentheses
+		"ALTER TABLE d.a (MODIFY SETTING x = 1, y = 2)":                                                     true,
 		"ALTER TABLE a MODIFY SETTING x = 1, y = 2":                                                         true,
 		"ALTER TABLE `a` ON CLUSTER c COMMENT COLUMN b 'x, y'":                                              true,
 		"CREATE TABLE a (n UInt8) ENGINE = Memory":                                                          false,

@@ -1,3 +1,4 @@
--- Dashboards read the disclosure-safe views, whose names begin with safe_, and nothing else.
+-- Dashboards read the disclosure-safe views, and nothing else.
 CREATE ROLE IF NOT EXISTS tillsyn_dashboards SETTINGS readonly = 2;
-GRANT SELECT ON tillsyn.safe_* TO tillsyn_dashboards;
+GRANT SELECT ON tillsyn.web_by_* TO tillsyn_dashboards;
+GRANT SELECT ON tillsyn.web_guest_volume TO tillsyn_dashboards;

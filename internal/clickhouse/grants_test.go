@@ -1,0 +1,123 @@
+package clickhouse
+
+import (
+	"strings"
+	"testing"
+
+	"tillsyn/internal/engine"
+	"tillsyn/schemas"
+)
+
+// What each role may read, told by the database itself: every view is for query and dashboards, no statistics table is.
+func TestGrantsOfReaders(t *testing.T) {
+	e := start(t)
+	own := open(t, configFor(e, engine.Owner))
+	if _, err := own.Migrate(t.Context(), schemas.Migrations()); err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]string{}
+	if err := own.Query(t.Context(), "SELECT name, engine FROM system.tables WHERE database = 'tillsyn'", nil, func(r Row) error {
+		var name, kind string
+		err := r.Scan(&name, &kind)
+		kinds[name] = kind
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	state := map[string]bool{"sources": true, "ledger": true, "gaps": true, "schema_migrations": true}
+	views := 0
+	for _, user := range []string{"tillsyn_query", "tillsyn_dashboards"} {
+		db := open(t, configFor(e, user))
+		for name, kind := range kinds {
+			err := db.Query(t.Context(), "CHECK GRANT SELECT ON "+name, nil, func(r Row) error {
+				var allowed uint8
+				err := r.Scan(&allowed)
+				want := kind == "View" || state[name] && user == "tillsyn_query"
+				if (allowed == 1) != want {
+					t.Errorf("%s: SELECT ON %s (%s) is %v", user, name, kind, allowed == 1)
+				}
+				return err
+			})
+			if err != nil {
+				t.Errorf("%s: %s: %v", user, name, err)
+			}
+			if kind == "View" {
+				views++
+			}
+		}
+		for _, name := range schemas.Queries() {
+			if !strings.HasPrefix(name, "report/") {
+				continue
+			}
+			query, err := schemas.Query(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Query(t.Context(), query, dummies(query), func(Row) error { return nil }); err != nil {
+				t.Errorf("%s: %s: %v", user, name, err)
+			}
+		}
+		for _, sql := range []string{"SELECT count() FROM web_hourly", "SELECT * FROM rejects", "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+			"SELECT * FROM url('http://127.0.0.1:1', 'LineAsString')", "INSERT INTO web_hourly (day) VALUES ('2026-01-01')", "CREATE TEMPORARY TABLE x (n UInt8)", "SYSTEM SHUTDOWN", "KILL QUERY WHERE 1"} {
+			if err := db.Exec(t.Context(), sql, nil); Code(err) != 497 && Code(err) != 164 {
+				t.Errorf("%s may %s: %v", user, sql, err)
+			}
+		}
+	}
+	if views == 0 {
+		t.Error("no view was found")
+	}
+}
+
+func TestPurgeMayDropPartitionsOnly(t *testing.T) {
+	e := start(t)
+	if _, err := open(t, configFor(e, engine.Owner)).Migrate(t.Context(), schemas.Migrations()); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, configFor(e, "tillsyn_purge"))
+	if err := db.Exec(t.Context(), "ALTER TABLE web_hourly DROP PARTITION '2026-01-01'", nil); err != nil {
+		t.Error(err)
+	}
+	for _, sql := range []string{"DROP TABLE web_hourly", "INSERT INTO web_hourly (day) VALUES ('2026-01-01')", "ALTER TABLE web_hourly UPDATE requests = 0 WHERE 1", "ALTER TABLE ledger DROP PARTITION tuple()"} {
+		if err := db.Exec(t.Context(), sql, nil); Code(err) != 497 {
+			t.Errorf("purge may %s: %v", sql, err)
+		}
+	}
+}
+
+// dummies gives every place of a query a value that fits its type.
+func dummies(query string) Params {
+	params := Params{}
+	words, _ := scan(query)
+	for i := 0; i+3 < len(words); i++ {
+		if words[i].text != "{" || words[i+2].text != ":" {
+			continue
+		}
+		switch kind := words[i+3].text; {
+		case kind == "Date":
+			params[words[i+1].text] = "2026-01-01"
+		case strings.HasPrefix(kind, "UInt"):
+			params[words[i+1].text] = 10
+		default:
+			params[words[i+1].text] = ""
+		}
+	}
+	return params
+}
+
+func TestGrantsText(t *testing.T) {
+	for _, role := range schemas.Roles() {
+		list, err := schemas.Grants(role, "other")
+		if err != nil || len(list) == 0 {
+			t.Errorf("%s: %q %v", role, list, err)
+		}
+		for _, g := range list {
+			if !strings.HasPrefix(g, "GRANT ") || strings.Contains(g, " TO ") || strings.Contains(g, "tillsyn") || strings.Contains(g, "\n") {
+				t.Errorf("%s: %q", role, g)
+			}
+		}
+	}
+	if _, err := schemas.Grants("root", "other"); err == nil {
+		t.Error("an unknown role has grants")
+	}
+}
