@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"unsafe"
@@ -28,8 +29,10 @@ const (
 )
 
 type childRequest struct {
+	Dir     string   `json:"dir"` // the data directory
 	Library string   `json:"library"`
-	Args    []string `json:"args"`
+	Args    []string `json:"args"`    // of chdb_query_cmdline, but for the queries
+	Queries string   `json:"queries"` // what the local session runs
 }
 
 // ChildIfAsked runs the engine and exits, if this process was started as the child of one. Otherwise it returns at
@@ -68,6 +71,10 @@ func RunChild() error {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	}()
 
+	orders, err := gate(request)
+	if err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
 	runtime.LockOSThread()
 	library, err := purego.Dlopen(request.Library, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	if err != nil {
@@ -97,11 +104,12 @@ func RunChild() error {
 	setHandlers(0)
 	restore()
 
-	argv := make([]*byte, len(request.Args)+1)
-	for i, a := range request.Args {
+	args := append(request.Args, "--queries-file="+orders)
+	argv := make([]*byte, len(args)+1)
+	for i, a := range args {
 		argv[i] = unsafe.SliceData(append([]byte(a), 0))
 	}
-	result := run(int32(len(request.Args)), &argv[0])
+	result := run(int32(len(args)), &argv[0])
 	runtime.KeepAlive(argv)
 	if result == 0 {
 		return errors.New("engine: the library gave no result")
@@ -110,6 +118,37 @@ func RunChild() error {
 		return fmt.Errorf("engine: %s", text)
 	}
 	return nil
+}
+
+// gate makes the named pipe from which the engine reads its queries, and a goroutine that takes the working directory
+// away before it lets them through. In this engine the SQL function file() reads any file of the machine and asks for
+// no grant, but first of all it resolves the working directory: without one it always fails. The engine needs one
+// only until it opens the pipe, and it listens only after it has read from it, so there is no moment in between.
+func gate(request childRequest) (path string, err error) {
+	nowhere, err := os.MkdirTemp(request.Dir, ".nowhere-")
+	if err == nil {
+		err = os.Chdir(nowhere)
+	}
+	if err != nil {
+		return "", fmt.Errorf("make a working directory: %w", err)
+	}
+	path = filepath.Join(request.Dir, configDir, "queries")
+	_ = os.Remove(path) // of an engine that was killed
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		return "", fmt.Errorf("make the pipe for the queries: %w", err)
+	}
+	go func() {
+		pipe, err := os.OpenFile(path, os.O_WRONLY, 0) // waits for the reader
+		if err = errors.Join(err, os.Remove(path), os.Remove(nowhere)); err == nil {
+			_, err = pipe.WriteString(request.Queries)
+			err = errors.Join(err, pipe.Close())
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "engine: close the file system to queries:", err)
+			os.Exit(1)
+		}
+	}()
+	return path, nil
 }
 
 // saveSignalHandlers remembers what happens on every signal and answers the function that makes it so again. The C

@@ -37,8 +37,9 @@ type Engine struct {
 	tail      *tail
 	done      chan struct{}
 
-	mu  sync.Mutex
-	err error
+	mu      sync.Mutex
+	stopped bool
+	err     error
 }
 
 // Start starts an engine on cfg.DataDir and returns when it answers queries over native TCP and HTTP. The context
@@ -113,15 +114,14 @@ func launch(ctx context.Context, cfg Config, dir, library string, passwords map[
 	if err := os.MkdirAll(store, 0o700); err != nil {
 		return nil, fmt.Errorf("make the table directory: %w", err)
 	}
-	request, err := json.Marshal(childRequest{Library: library, Args: []string{
+	request, err := json.Marshal(childRequest{Dir: dir, Library: library, Args: []string{
 		"clickhouse",
 		"--config-file=" + filepath.Join(dir, configDir, "config.xml"),
 		"--path=" + store,
 		"--listen_host=" + loopback,
 		"--tcp_port=" + strconv.Itoa(tcp),
 		"--http_port=" + strconv.Itoa(http),
-		"--query=SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; " + holdingQuery,
-	}})
+	}, Queries: "SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; " + holdingQuery})
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +158,9 @@ func launch(ctx context.Context, cfg Config, dir, library string, passwords map[
 		write.Close()
 		removeState(dir, cmd.Process.Pid)
 		e.mu.Lock()
-		e.err = err
+		if !e.stopped {
+			e.err = err
+		}
 		e.mu.Unlock()
 		close(e.done)
 	}()
@@ -244,16 +246,16 @@ func (e *Engine) Pid() int { return e.state.PID }
 // Done is closed when the engine's process is gone, whoever ended it.
 func (e *Engine) Done() <-chan struct{} { return e.done }
 
-// Err tells how the engine's process ended, once Done is closed; nil before, and after a clean Stop.
+// Err tells how the engine's process ended, once Done is closed; nil before, and after Stop.
 func (e *Engine) Err() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.err
 }
 
-// Stop ends the engine: it cancels every query, waits until ctx is done or three seconds
-// are over, and then kills the process, which loses no acknowledged row. It returns when the process is gone; a
-// second Stop returns at once.
+// Stop ends the engine: it cancels every query, waits until they are gone, ctx is done or three seconds are over, and
+// then kills the process, which loses no acknowledged row: the engine holds nothing back, and its own way out would
+// only take longer. It returns when the process is gone; a second Stop returns at once.
 func (e *Engine) Stop(ctx context.Context) error {
 	select {
 	case <-e.done:
@@ -262,14 +264,11 @@ func (e *Engine) Stop(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopPatience)
 	defer cancel()
-	// Among them the one that holds the server open. An insert that is cut off has not been acknowledged.
-	if err := Query(ctx, e.state.HTTPAddress, Owner, e.passwords[Owner], "KILL QUERY WHERE query_id != queryID() ASYNC", nil); err == nil {
-		select {
-		case <-e.done:
-			return nil
-		case <-ctx.Done():
-		}
-	}
+	// The query without a user is the one that holds the server open. An insert that is cut off was not acknowledged.
+	_ = Query(ctx, e.state.HTTPAddress, Owner, e.passwords[Owner], "KILL QUERY WHERE user != '' AND query_id != queryID() SYNC", nil)
+	e.mu.Lock()
+	e.stopped = true
+	e.mu.Unlock()
 	e.kill()
 	return nil
 }
