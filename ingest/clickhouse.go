@@ -2,7 +2,9 @@ package ingest
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"tillsyn/aggregate"
@@ -15,15 +17,16 @@ type Store struct {
 	db  *clickhouse.DB
 	now func() time.Time
 	sql map[string]string
-	seq func() uint64
+	run string        // differs between processes
+	seq atomic.Uint64 // differs between inserts
 }
 
 // NewStore reads the queries that it will run.
-func NewStore(db *clickhouse.DB, now func() time.Time, sequence func() uint64) (*Store, error) {
-	s := &Store{db: db, now: now, seq: sequence, sql: map[string]string{}}
+func NewStore(db *clickhouse.DB, now func() time.Time) (*Store, error) {
+	s := &Store{db: db, now: now, sql: map[string]string{}, run: rand.Text()}
 	for _, name := range []string{
 		"insert_web_hourly", "insert_web_domains_daily", "insert_web_countries_daily", "insert_rejects", "insert_ledger",
-		"insert_sources", "insert_gaps", "ledger_next", "watermarks", "gaps", "source_known",
+		"insert_sources", "insert_gaps", "ledger_next", "watermarks", "gaps", "source_known", "files", "ledger_lines",
 	} {
 		text, err := schemas.Query("ingest/" + name)
 		if err != nil {
@@ -39,7 +42,7 @@ func queryPrefix(id Identity) string { return fmt.Sprintf("tillsyn-%016x-", id.M
 
 // queryID is unique: a server may hold the id of an insert for a moment after its client is gone.
 func (s *Store) queryID(id Identity, what string, first, next int64) string {
-	return fmt.Sprintf("%s%s-%d-%d-%x", queryPrefix(id), what, first, next, s.seq())
+	return fmt.Sprintf("%s%s-%d-%d-%s-%d", queryPrefix(id), what, first, next, s.run, s.seq.Add(1))
 }
 
 // Recover implements Sink.
@@ -132,4 +135,30 @@ func (s *Store) Lost(ctx context.Context, id Identity, first, next int64, at tim
 		Columns: []any{[]uint64{id.Mark()}, []uint64{uint64(first)}, []uint64{uint64(next)}, []time.Time{at.UTC()},
 			[]time.Time{time.Unix(0, 0).UTC()}, []string{""}},
 	})
+}
+
+// Files are the files that the sink has seen, for [OpenFile].
+func (s *Store) Files(ctx context.Context) ([]Identity, error) {
+	var known []Identity
+	err := s.db.Query(ctx, s.sql["files"], nil, func(r clickhouse.Row) error {
+		id := Identity{Cluster: fileCluster}
+		if err := r.Scan(&id.Topic, &id.Epoch); err != nil {
+			return err
+		}
+		known = append(known, id)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ask which files are in: %w", err)
+	}
+	return known, nil
+}
+
+// Lines are how many lines are in, over all sources: events and rejects.
+func (s *Store) Lines(ctx context.Context) (n uint64, err error) {
+	err = s.db.Query(ctx, s.sql["ledger_lines"], nil, func(r clickhouse.Row) error { return r.Scan(&n) })
+	if err != nil {
+		return 0, fmt.Errorf("ask how many lines are in: %w", err)
+	}
+	return n, nil
 }

@@ -1,0 +1,5 @@
+-- The files that have been imported.
+SELECT topic, epoch
+FROM sources
+WHERE cluster = 'file'
+GROUP BY topic, epoch
