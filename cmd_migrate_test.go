@@ -1,0 +1,69 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tillsyn/internal/clickhouse"
+	"tillsyn/internal/engine"
+	"tillsyn/internal/engine/enginetest"
+)
+
+func TestMigrateTheEmbeddedEngine(t *testing.T) {
+	o := migrateOptions{clickhouse: clickhouse.DefaultConfig(), engine: engine.DefaultConfig()}
+	o.clickhouse.Addresses = nil
+	o.engine.DataDir = filepath.Join(t.TempDir(), "engine")
+
+	var out bytes.Buffer
+	o.dryRun = true
+	if err := runMigrate(t.Context(), &out, o); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "would run") || !strings.Contains(out.String(), "CREATE TABLE IF NOT EXISTS web_hourly") {
+		t.Errorf("the dry run says %s", &out)
+	}
+	o.dryRun = false
+	for _, want := range []string{"now", "UTC"} { // the first run applies, the second only tells when
+		out.Reset()
+		if err := runMigrate(t.Context(), &out, o); err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(strings.TrimSpace(out.String()), "\n")[1:] {
+			if !strings.HasSuffix(line, want) {
+				t.Errorf("%q does not end in %q", line, want)
+			}
+		}
+	}
+
+	// An engine that runs already is used, not started again.
+	cfg := enginetest.Config(t, nil)
+	cfg.DataDir = o.engine.DataDir
+	enginetest.Start(t, cfg)
+	o.json = true
+	out.Reset()
+	if err := runMigrate(t.Context(), &out, o); err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		Migrations []clickhouse.Step `json:"migrations"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &answer); err != nil || len(answer.Migrations) == 0 || answer.Migrations[0].Applied.IsZero() {
+		t.Errorf("%s: %v", &out, err)
+	}
+}
+
+func TestMigrateFlags(t *testing.T) {
+	for _, args := range [][]string{
+		{"migrate", "extra"}, {"migrate", "--username", "x"}, {"migrate", "--address", "nowhere"}, {"migrate", "--address", "a:1", "--database", "a b"}, {"migrate", "--no-such-flag"},
+	} {
+		app := newApp()
+		var out bytes.Buffer
+		app.Writer, app.ErrWriter = &out, &out
+		if code := run(t.Context(), app, append([]string{"tillsyn"}, args...)); code != exitUsage {
+			t.Errorf("%v: exit code %d: %s", args, code, &out)
+		}
+	}
+}

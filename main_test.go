@@ -1,0 +1,9 @@
+package main
+
+import (
+	"testing"
+
+	"tillsyn/internal/engine/enginetest"
+)
+
+func TestMain(m *testing.M) { enginetest.Main(m) }
