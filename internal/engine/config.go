@@ -85,7 +85,7 @@ func (c Config) Validate() error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Users)) {
 		if !nameForm.MatchString(name) {
-			fault("user %q: a name is a lower-case letter, then letters, digits or _, 32 at most", name)
+			fault("user %q: a name is a lower-case letter, then letters, digits or _, 64 at most", name)
 		}
 		if name == Owner || name == "default" {
 			fault("user %q: the engine has this user itself", name)

@@ -9,15 +9,29 @@ import (
 )
 
 // Query runs one statement over the HTTP interface of an engine and copies the answer to w (nil: nowhere). The address
-// is host:port. It is for the operator's shell and for the engine's own start and stop; everything else speaks the
+// is host:port; the answer is tab-separated, or in the format that the statement names. It is for the operator's shell and for the engine's own start and stop; everything else speaks the
 // native protocol. A fault of the statement is the engine's own text.
 func Query(ctx context.Context, address, user, password, statement string, w io.Writer) error {
+	return query(ctx, address, user, password, statement, "", w)
+}
+
+// Query runs one statement as one of the engine's users and copies the answer to w in a format that ClickHouse knows,
+// such as PrettyCompact, unless the statement names another.
+func (r *Running) Query(ctx context.Context, user, statement, format string, w io.Writer) error {
+	name, password := r.Credentials(user)
+	return query(ctx, r.HTTPAddress, name, password, statement, format, w)
+}
+
+func query(ctx context.Context, address, user, password, statement, format string, w io.Writer) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/", strings.NewReader(statement))
 	if err != nil {
 		return err
 	}
 	request.Header.Set("X-ClickHouse-User", user)
 	request.Header.Set("X-ClickHouse-Key", password)
+	if format != "" {
+		request.Header.Set("X-ClickHouse-Format", format)
+	}
 	request.Close = true // an idle connection would hold up the engine's stop
 	transport := &http.Transport{Proxy: nil, DisableKeepAlives: true}
 	answer, err := (&http.Client{Transport: transport}).Do(request)
