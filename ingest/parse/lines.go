@@ -22,6 +22,7 @@ type lineParser struct {
 	bareFirst bool
 	event     Event
 	scratch   scratch
+	fresh     bool // event is Reset and scratch is empty
 }
 
 func (p *lineParser) Parse(record []byte, event func(*Event), reject func(Reject)) {
@@ -48,6 +49,7 @@ func (p *lineParser) Parse(record []byte, event func(*Event), reject func(Reject
 	// the record is the caller's again, and nothing of it stays here
 	p.event.Reset()
 	p.scratch.reset(0)
+	p.fresh = true
 }
 
 // silent says whether a line is empty or a comment: neither an event nor a reject.
@@ -101,7 +103,10 @@ func (p *lineParser) enveloped(line []byte) (reason Reason, field string, ok boo
 }
 
 func (p *lineParser) read(line []byte) (Reason, string) {
-	p.event.Reset()
+	if !p.fresh {
+		p.event.Reset()
+	}
+	p.fresh = false
 	p.scratch.reset(len(line))
 	return p.format.read(line, &p.event, &p.scratch)
 }

@@ -1,6 +1,7 @@
 package parse
 
 import (
+	"bytes"
 	"math"
 	"net/netip"
 	"time"
@@ -17,6 +18,24 @@ func token(b []byte, i int) (tok []byte, next int) {
 		i++
 	}
 	return b[start:i], i
+}
+
+// count reads the number of up to 18 digits that is the next word from position i on, and answers the position after it. n
+// is -1 where the word is a dash or missing; ok is false where it is anything else than a number.
+func count(b []byte, i int) (n int64, next int, ok bool) {
+	for i < len(b) && b[i] == ' ' {
+		i++
+	}
+	start := i
+	for i < len(b) && b[i]-'0' <= 9 {
+		n = n*10 + int64(b[i]-'0')
+		i++
+	}
+	if i > start && i-start <= 18 && (i == len(b) || b[i] == ' ') {
+		return n, i, true
+	}
+	word, next := token(b, start)
+	return -1, next, absent(word)
 }
 
 // absent says whether b is the dash with which logs write "no value", or nothing at all.
@@ -71,6 +90,9 @@ func port(b []byte) (n int32, ok bool) {
 	return int32(v), ok && v <= math.MaxUint16
 }
 
+// maxMilliseconds is the longest time.Duration.
+const maxMilliseconds = math.MaxInt64 / int64(time.Millisecond)
+
 // milliseconds reads a duration of whole milliseconds; -1 where it is absent. A negative one is a clock set back while the
 // request ran: the line is good, the duration is not known.
 func milliseconds(b []byte) (d time.Duration, ok bool) {
@@ -82,7 +104,7 @@ func milliseconds(b []byte) (d time.Duration, ok bool) {
 		b = b[1:]
 	}
 	n, ok := decimal(b)
-	if !ok || n > math.MaxInt64/int64(time.Millisecond) {
+	if !ok || n > maxMilliseconds {
 		return 0, false
 	}
 	if negative {
@@ -317,6 +339,13 @@ func (s *scratch) backslash(b []byte) []byte {
 // quotedEnd answers the position of the quote that ends a quoted string whose text begins at i, or -1. A backslash hides
 // the byte after it.
 func quotedEnd(b []byte, i int) int {
+	at := bytes.IndexByte(b[i:], '"')
+	switch {
+	case at < 0:
+		return -1
+	case bytes.IndexByte(b[i:i+at], '\\') < 0:
+		return i + at
+	}
 	for ; i < len(b); i++ {
 		switch b[i] {
 		case '\\':

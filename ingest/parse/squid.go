@@ -36,6 +36,7 @@ func starts(b []byte, with string) bool { return len(b) >= len(with) && string(b
 // one's address tells nothing about the destination.
 func squidPeer(hierarchy, peer []byte) netip.Addr {
 	switch {
+	case absent(peer):
 	case starts(hierarchy, "HIER_DIRECT"), bytes.HasSuffix(hierarchy, []byte("DIRECT")),
 		bytes.HasSuffix(hierarchy, []byte("ORIGINAL_DST")), bytes.HasSuffix(hierarchy, []byte("PINNED")):
 		addr, _ := address(peer)

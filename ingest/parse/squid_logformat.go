@@ -385,7 +385,11 @@ func (f *squidLogformat) matchText(b []byte, n, from int) bool {
 		switch next := &f.steps[n+1]; next.kind {
 		case stepSpaces:
 			at := bytes.IndexByte(b[to:], ' ')
-			if tab := bytes.IndexByte(b[to:], '\t'); at < 0 || tab >= 0 && tab < at {
+			until := b[to:]
+			if at >= 0 {
+				until = until[:at]
+			}
+			if tab := bytes.IndexByte(until, '\t'); tab >= 0 {
 				at = tab
 			}
 			if at < 0 {

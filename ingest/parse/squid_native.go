@@ -1,6 +1,9 @@
 package parse
 
-import "bytes"
+import (
+	"bytes"
+	"time"
+)
 
 // squidNative reads Squid's own access.log, the logformat named squid:
 //
@@ -26,9 +29,18 @@ func (squidNative) read(b []byte, e *Event, s *scratch) (Reason, string) {
 	}
 	e.Time = ms
 	var tok []byte
-	tok, i = token(b, i)
-	if e.Duration, ok = milliseconds(tok); !ok {
-		return BadNumber, "event.duration"
+	before := i
+	took, i, ok := count(b, i)
+	if !ok || took > maxMilliseconds {
+		// a negative one is good enough for the line
+		if tok, _ = token(b, before); len(tok) == 0 || tok[0] != '-' {
+			return BadNumber, "event.duration"
+		}
+		if _, ok = milliseconds(tok); !ok {
+			return BadNumber, "event.duration"
+		}
+	} else if took >= 0 {
+		e.Duration = time.Duration(took) * time.Millisecond
 	}
 	tok, i = token(b, i)
 	if e.SourceIP, ok = client(tok); !ok {
@@ -37,7 +49,7 @@ func (squidNative) read(b []byte, e *Event, s *scratch) (Reason, string) {
 	if tok, i = token(b, i); len(tok) == 0 {
 		return Truncated, "event.action"
 	}
-	slash := bytes.IndexByte(tok, '/')
+	slash := indexByte(tok, '/')
 	if slash < 0 {
 		return BadLayout, "event.action"
 	}
@@ -46,8 +58,7 @@ func (squidNative) read(b []byte, e *Event, s *scratch) (Reason, string) {
 	if e.Status, ok = status(tok[slash+1:]); !ok {
 		return BadNumber, "http.response.status_code"
 	}
-	tok, i = token(b, i)
-	if e.DestinationBytes, ok = size(tok); !ok {
+	if e.DestinationBytes, i, ok = count(b, i); !ok {
 		return BadNumber, "destination.bytes"
 	}
 	tok, i = token(b, i)
@@ -63,8 +74,8 @@ func (squidNative) read(b []byte, e *Event, s *scratch) (Reason, string) {
 	if end := bytes.IndexByte(url, ' '); end >= 0 {
 		url, tail = url[:end], url[end+1:]
 	}
-	user, peer, after := squidTail(tail)
-	if peer == nil {
+	user, hierarchy, peer, after := squidTail(tail)
+	if hierarchy == nil {
 		return Truncated, "user.name"
 	}
 	if len(user) > 2 && user[len(user)-1] == '-' && user[len(user)-2] == ' ' {
@@ -75,8 +86,7 @@ func (squidNative) read(b []byte, e *Event, s *scratch) (Reason, string) {
 	if user = present(user); user != nil {
 		e.User = s.percent(user)
 	}
-	slash = bytes.IndexByte(peer, '/')
-	e.DestinationIP = squidPeer(peer[:slash], peer[slash+1:])
+	e.DestinationIP = squidPeer(hierarchy, peer)
 	if tok, _ = token(after, 0); len(tok) > 1 && bytes.IndexByte(tok, '/') > 0 && tok[0] != '[' && tok[0] != '"' {
 		e.MIME = mimeType(tok)
 	}
@@ -92,12 +102,14 @@ func (squidNative) origins() []Origin {
 	}
 }
 
-// squidTail cuts "user HIERARCHY/peer rest": peer is the whole HIERARCHY/peer word, nil where there is none.
-func squidTail(b []byte) (user, peer, after []byte) {
+// squidTail cuts "user HIERARCHY/peer rest"; hierarchy is nil where there is none.
+func squidTail(b []byte) (user, hierarchy, peer, after []byte) {
 	user, i := token(b, 0)
-	peer, i = token(b, i)
-	if starts(peer, "HIER_") && bytes.IndexByte(peer, '/') > 0 {
-		return user, peer, b[i:]
+	second, i := token(b, i)
+	if starts(second, "HIER_") {
+		if slash := indexByte(second, '/'); slash > 0 {
+			return user, second[:slash], second[slash+1:], b[i:]
+		}
 	}
 	// The first likely word wins over later ones, which a client can write into an added column. A name is the operator's to
 	// choose, so a word of it that looks like a hierarchy code loses to a real one.
@@ -109,12 +121,12 @@ func squidTail(b []byte) (user, peer, after []byte) {
 				break
 			}
 			if slash := bytes.IndexByte(word, '/'); slash > 0 && likely(word[:slash]) {
-				return trimRight(trimLeft(b[:next-len(word)])), word, b[next:]
+				return trimRight(trimLeft(b[:next-len(word)])), word[:slash], word[slash+1:], b[next:]
 			}
 			at = next
 		}
 	}
-	return nil, nil, nil
+	return nil, nil, nil, nil
 }
 
 func hierarchyCode(code []byte) bool {

@@ -7,28 +7,56 @@ import "bytes"
 // ("/path", which names no host) and the bare "host/path" that some proxies write. User information is dropped: no part of
 // it reaches the event. It answers false for an authority that can't be read.
 func target(u []byte, e *Event) bool {
-	i := 0
-	for i < len(u) && schemeByte(u[i]) {
-		i++
-	}
+	first := hostEnd(u)
 	switch {
-	case i > 0 && i+2 < len(u) && u[i] == ':' && u[i+1] == '/' && u[i+2] == '/':
-		e.Scheme = u[:i]
-		u = u[i+3:]
 	case len(u) == 0:
 		return true
-	case u[0] == '/' || u[0] == '?' || u[0] == '*':
+	case first == 0 && (u[0] == '/' || u[0] == '?'), u[0] == '*':
 		e.Path, e.Query = pathQuery(u)
 		return true
-	case i > 0 && i < len(u) && u[i] == ':' && opaque(u, i):
+	case first == len(u) || u[first] != ':':
+	case first+2 < len(u) && u[first+1] == '/' && u[first+2] == '/' && scheme(u[:first]):
+		e.Scheme = u[:first]
+		u = u[first+3:]
+		first = hostEnd(u)
+	case first > 0 && opaque(u, first):
 		return true
 	}
-	end := 0
+	end := first
 	for end < len(u) && u[end] != '/' && u[end] != '?' && u[end] != '#' {
 		end++
 	}
-	e.Path, e.Query = pathQuery(u[end:])
+	if end < len(u) {
+		e.Path, e.Query = pathQuery(u[end:])
+	}
+	if end == first {
+		if end > 0 {
+			e.Domain = u[:end]
+		}
+		return true
+	}
 	return authority(u[:end], e)
+}
+
+// hostEnd answers the position of the first byte of u that ends a plain host name: one of "/?#:@%[".
+func hostEnd(u []byte) int {
+	const ends = 1<<('/'-'#') | 1<<('?'-'#') | 1<<('#'-'#') | 1<<(':'-'#') | 1<<('@'-'#') | 1<<('%'-'#') | 1<<('['-'#')
+	for i, c := range u {
+		if uint64(ends)>>(c-'#')&1 == 1 {
+			return i
+		}
+	}
+	return len(u)
+}
+
+// scheme says whether b is a URL scheme; cache_object is one.
+func scheme(b []byte) bool {
+	for _, c := range b {
+		if c|0x20-'a' >= 26 && c-'0' >= 10 && c != '_' && c != '+' && c != '-' && c != '.' {
+			return false
+		}
+	}
+	return len(b) > 0
 }
 
 // opaque says whether the word before the colon of u is a scheme without a host, as in urn:isbn:0, rather than a host with
@@ -48,6 +76,12 @@ func opaque(u []byte, colon int) bool {
 
 // authority reads [userinfo "@"] host [":" port].
 func authority(a []byte, e *Event) bool {
+	if colon := hostEnd(a); colon > 0 && colon < len(a) && a[colon] == ':' {
+		if n, ok := port(a[colon+1:]); ok {
+			e.Domain, e.Port = a[:colon], n
+			return true
+		}
+	}
 	if at := bytes.LastIndexByte(a, '@'); at >= 0 {
 		a = a[at+1:]
 	}
@@ -97,6 +131,9 @@ func authority(a []byte, e *Event) bool {
 
 // pathQuery cuts "/path?query#fragment"; each is nil where it is not there.
 func pathQuery(u []byte) (path, query []byte) {
+	if len(u) == 1 && u[0] == '/' {
+		return u, nil
+	}
 	if hash := bytes.IndexByte(u, '#'); hash >= 0 {
 		u = u[:hash]
 	}
@@ -107,10 +144,6 @@ func pathQuery(u []byte) (path, query []byte) {
 		path = u
 	}
 	return path, query
-}
-
-func schemeByte(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '-' || c == '.' || c == '_'
 }
 
 // mimeType answers the media type without its parameters; nil where there is none.
