@@ -159,7 +159,7 @@ func (s *simulation) calibrate(m *Municipality) {
 	}
 	s.random, s.dry, s.waiting = keep, false, 0
 	// A little more than that: a run that ends within its last day is better than one that runs into another.
-	s.scale = max(uint64(m.config.Lines)*1_030_000_000/max(expected, 1), 1)
+	s.scale = max(uint64(m.config.Lines)*1_050_000_000/max(expected, 1), 1)
 }
 
 // clock keeps the local hour of a second, and opens each new local day.

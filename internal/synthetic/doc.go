@@ -1,0 +1,55 @@
+// Package synthetic is a municipality that does not exist: people, units, networks, habits, and the proxy log that their use
+// of the web leaves behind, with the exact answer to every question that statistics can be asked about it.
+//
+// Nobody real is in it. People are random pairs of common names; municipalities, units, user names and mail domains (RFC
+// 2606) are invented; servers live in networks for benchmarks and documentation (RFC 2544, RFC 3849). The sites are partly
+// well known, so that the lists look like lists; what is said about their use is invented too.
+//
+// It promises:
+//   - the same Config gives the same bytes, on every machine;
+//   - lines come in the order of their times, which are the ends of requests, as proxies log them;
+//   - Truth is computed from the simulated requests and never by reading lines back;
+//   - one core writes more than a million lines a second, truth included.
+//
+// It refuses a Config outside its bounds, and it imports nothing of tillsyn's: what it says about a log is its own reading,
+// to compare with.
+//
+// Its steps: settle (units, networks, people) -> decideMinute (visits by rhythm and taste, and the stories' appointments) ->
+// visit (one person, one site: pages, what they load, advertising and trackers) -> a wheel of seconds in which requests wait
+// for their ends -> Event -> truth, and an encoder for the line.
+//
+// # What is planted
+//
+// Units of every size from about a thousand to two; a unit most of which gambles; a news site with dozens of trackers a page;
+// a teacher with permission; one of two people in a unit who looks for help; a wrong click. Three styles of user names
+// (anna.berg, SUNDHAMRA\anbe01, åsa.öberg@granaker.example), capital letters where none belong, ISO 8859-1 if asked, a
+// shared account with a space in its name; user names in no directory, people of whom only an address is known, machines,
+// guests, addresses in two units' subnets and in none, IPv6; hosts that are public suffixes, that stand under one
+// (co.uk, pp.se, cloudfront.net), that are addresses or bare names; servers in no country; the challenge (407) before a
+// sign-in, refusals (403), failed tunnels, aborted requests with status 000.
+//
+// # Definitions
+//
+// The truth counts by these rules. Whoever wants to be compared with it must count by them too.
+//
+//   - requests: lines that are a request, which all good lines are. blocked: those of result TCP_DENIED. bytes_in: the sum of
+//     bytes to the client (destination.bytes); bytes_out: from the client (source.bytes), 0 where the format has none.
+//   - subject: the user name in lower case (Unicode), with its domain part, as UTF-8; the source address where there is none.
+//   - tenant, population, unit: those of the directory's row for the user name, else of the most specific subnet of the
+//     source address, else unit "unknown" of population "unknown" in the tenant of the source. Unit "" is all units.
+//   - people: distinct subjects with at least one request in the cell over its period. active_slots: distinct (subject, site,
+//     five-minute window), the window being floor(Unix seconds / 300), of requests that are visits. A visit is a request
+//     to a host whose class is not background and whose status is not 407. Both are 0 for population guest.
+//   - site: the registrable domain (public suffix and one label more) of the host; the host itself where it is an address, a
+//     public suffix or a bare name.
+//   - category: that of the longest suffix of the host, in whole labels, that stands in a list; "uncategorised" without one.
+//     Category "" at a category level is everything. class: that of the category, by Classes.
+//   - domain: the site; "(protected)" for every site whose category is of class protected. Distinct slots are still distinct
+//     by the real site. A cell at the domain level is named by domain and category.
+//   - country: that of the destination's address; "ZZ" where there is none, or none is known.
+//   - hour: of UTC. day, month: of Europe/Stockholm. A cell's month is the calendar month, so far as the run reaches.
+//
+// # Another format
+//
+// A format is an entry in Formats with an encoder that appends an Event. Those of mail will need an event of their own.
+package synthetic
