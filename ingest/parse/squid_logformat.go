@@ -172,7 +172,7 @@ func compileLogformat(spec string, zone *time.Location) (*squidLogformat, error)
 			f.parts[slotSeconds] += "." + spec[start:i]
 			continue
 		}
-		if last := len(f.steps) - 1; last >= 0 && f.steps[last].kind == stepValue && f.steps[last].shape != instant && step.shape != instant {
+		if last := len(f.steps) - 1; last >= 0 && f.steps[last].kind == stepValue && f.steps[last].shape != instant {
 			faults = append(faults, fmt.Errorf("nothing stands between the logformat code %s and the one before it: they can't be told apart", spec[start:i]))
 		}
 		if s := step.slot; s != skipped {
@@ -325,7 +325,7 @@ func (f *squidLogformat) match(b []byte, n, i int) bool {
 				return false
 			}
 		}
-		f.keep(step, from, i)
+		f.keep(step, b, from, i)
 	}
 	f.seen = max(f.seen, i)
 	return true
@@ -348,14 +348,17 @@ func (f *squidLogformat) wordEnd(b []byte, n, i int) int {
 		}
 		return i
 	}
-	var stop []byte
-	if n+1 < len(f.steps) && f.steps[n+1].kind == stepLiteral {
-		stop = f.steps[n+1].text
+	if n+1 == len(f.steps) || f.steps[n+1].kind == stepSpaces {
+		for i < len(b) && b[i] != ' ' && b[i] != '\t' {
+			i++
+		}
+		return i
 	}
+	stop := f.steps[n+1].text
 	// an IPv6 address before ":port" holds colons of its own: the last one counts
-	colons := stop != nil && stop[0] == ':' && f.steps[n].shape == host
+	colons := stop[0] == ':' && f.steps[n].shape == host
 	for i < len(b) && b[i] != ' ' && b[i] != '\t' {
-		if stop != nil && !colons && b[i] == stop[0] && bytes.HasPrefix(b[i:], stop) {
+		if b[i] == stop[0] && !colons && bytes.HasPrefix(b[i:], stop) {
 			return i
 		}
 		i++
@@ -377,7 +380,7 @@ func (f *squidLogformat) matchText(b []byte, n, from int) bool {
 		if step.slot == slotURL || step.slot == slotPath {
 			_, to = token(b, from)
 		}
-		f.keep(step, from, to)
+		f.keep(step, b, from, to)
 		f.seen = len(b)
 		return true
 	}
@@ -412,7 +415,7 @@ func (f *squidLogformat) matchText(b []byte, n, from int) bool {
 		if f.budget--; f.budget < 0 {
 			return false
 		}
-		f.keep(step, from, to)
+		f.keep(step, b, from, to)
 		if f.match(b, n+1, to) {
 			return true
 		}
@@ -427,15 +430,20 @@ func (f *squidLogformat) matchText(b []byte, n, from int) bool {
 	return false
 }
 
-func (f *squidLogformat) keep(step *logStep, from, to int) {
-	if step.slot != skipped {
-		f.spans[step.slot] = span{int32(from), int32(to)}
+// keep notes where the value of a step stands, without the spaces that pad it.
+func (f *squidLogformat) keep(step *logStep, b []byte, from, to int) {
+	if step.slot == skipped {
+		return
 	}
+	for step.padded && to > from && b[to-1] == ' ' {
+		to--
+	}
+	f.spans[step.slot] = span{int32(from), int32(to)}
 }
 
 func (f *squidLogformat) read(b []byte, e *Event, s *scratch) (Reason, string) {
 	e.Kind = Web
-	b = bytes.Trim(b, " \t")
+	b = trimRight(trimLeft(b))
 	f.spans = [slots]span{}
 	f.budget, f.seen, f.reached, f.badTime = maxReadings, 0, 0, -1
 	if !f.match(b, 0, 0) {
@@ -479,7 +487,10 @@ func (f *squidLogformat) value(b []byte, at slot, s *scratch) []byte {
 // plain answers the text in a slot as written, nil where the line has none.
 func (f *squidLogformat) plain(b []byte, at slot) []byte {
 	place := f.spans[at]
-	return present(trimLeft(trimRight(b[place.from:place.to])))
+	if place.to <= place.from {
+		return nil
+	}
+	return present(b[place.from:place.to])
 }
 
 // event makes the event of the values that match found.

@@ -26,6 +26,7 @@ func TestNewTellsWhatIsWrong(t *testing.T) {
 		{"no time", Options{Format: "squid_logformat", Logformat: "%>a %ru"}, []string{"no time"}},
 		{"no target", Options{Format: "squid_logformat", Logformat: "%ts %>a"}, []string{"what was requested"}},
 		{"neighbours", Options{Format: "squid_logformat", Logformat: "%ts %>a%ru"}, []string{"nothing stands between", "%ru"}},
+		{"neighbours with a time", Options{Format: "squid_logformat", Logformat: "%>a%tl %ru"}, []string{"nothing stands between", "%tl"}},
 		{"open brace", Options{Format: "squid_logformat", Logformat: "%ts %ru %{Referer>h"}, []string{"never closed"}},
 		{"a name alone", Options{Format: "squid_logformat", Logformat: "logformat squid"}, []string{"no codes"}},
 		{"local time without zone", Options{Format: "squid_logformat", Logformat: "%{%F %T}tl %ru"}, []string{"%{%F %T}tl", "time zone"}},
