@@ -56,6 +56,10 @@ func RunChild() error {
 	}
 	// systemd and a terminal signal the whole group; the parent decides when the engine goes, after it has drained.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	// What is in the engine's memory must not land in a core file.
+	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
+		return fmt.Errorf("engine: forbid core files: %w", err)
+	}
 	lifeline := bufio.NewReader(os.NewFile(lifelineFD, "lifeline"))
 	line, err := lifeline.ReadBytes('\n')
 	if err != nil {

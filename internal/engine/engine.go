@@ -140,7 +140,7 @@ func launch(ctx context.Context, cfg Config, dir, library string, passwords map[
 	e := &Engine{dataDir: dir, passwords: passwords, lifeline: write, tail: &tail{}, done: make(chan struct{})}
 	cmd := exec.Command(executable, ChildCommand)
 	cmd.Dir = dir
-	cmd.Env = append(append(os.Environ(), childEnv+"=1", "TZ=UTC"), cfg.Env...)
+	cmd.Env = append(childEnviron(), cfg.Env...)
 	cmd.Stdout, cmd.Stderr = e.tail, e.tail
 	cmd.ExtraFiles = []*os.File{read, lock} // fds 3 and 4 of the child
 	cmd.SysProcAttr = childAttributes()
@@ -279,6 +279,18 @@ func (e *Engine) Kill() { e.kill() }
 func (e *Engine) kill() {
 	_ = e.process.Kill() // the only error is that it has gone already
 	<-e.done
+}
+
+// childEnviron is the environment of the child: what the C library and the Go runtime read, and nothing else of ours,
+// since a process's environment is a place where secrets are handed over.
+func childEnviron() []string {
+	env := []string{childEnv + "=1", "TZ=UTC"}
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "GOCOVERDIR", "GORACE"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
 }
 
 // choosePorts answers two ports that are free at this moment; a port that is not 0 is taken as it is.

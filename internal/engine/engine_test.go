@@ -66,3 +66,33 @@ func TestStartStop(t *testing.T) {
 		}
 	}
 }
+
+// A statement that fails after its first rows have left must not look like one that succeeded.
+func TestFaultInTheMiddleOfAnAnswer(t *testing.T) {
+	e := enginetest.Start(t, enginetest.Config(t, nil))
+	text, err := try(t, e, engine.Owner, "SELECT number, throwIf(number = 300000) FROM numbers(400000) SETTINGS max_block_size=1000")
+	if err == nil {
+		t.Errorf("%d bytes and no error; the end is %q", len(text), text[max(0, len(text)-200):])
+	}
+	long := "SELECT length('" + strings.Repeat("x", 200<<10) + "')"
+	if got := ask(t, e, engine.Owner, long); got != "204800" {
+		t.Error(got)
+	}
+	if _, err := try(t, e, engine.Owner, "SELECT 1; DROP DATABASE default"); err == nil {
+		t.Error("two statements in one")
+	}
+	if _, err := try(t, e, engine.Owner, "SELECT '\x00\xff"); err == nil {
+		t.Error("a torn statement")
+	}
+}
+
+func BenchmarkStart(b *testing.B) {
+	cfg := enginetest.Config(b, nil)
+	for b.Loop() {
+		e, err := engine.Start(b.Context(), cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		e.Kill()
+	}
+}

@@ -14,6 +14,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -397,6 +399,124 @@ func TestFind(t *testing.T) {
 	}
 	if _, err := engine.Find(cfg.DataDir); !errors.Is(err, engine.ErrNotRunning) {
 		t.Error(err)
+	}
+}
+
+// An engine that hangs is killed when the patience of Stop is over.
+func TestStopOfAnEngineThatHangs(t *testing.T) {
+	cfg := enginetest.Config(t, nil)
+	e := enginetest.Start(t, cfg)
+	if err := syscall.Kill(e.Pid(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := e.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	await(t, e)
+	cfg.BusyWait = 0
+	enginetest.Start(t, cfg)
+}
+
+// Paths with every letter that XML, a command line or SQL might trip over, a relative one, and one through a link.
+func TestOddDirectories(t *testing.T) {
+	t.Setenv("TILLSYN_CHDB_LIBRARY", library(t))
+	root := t.TempDir()
+	t.Chdir(root)
+	if err := os.Mkdir("real", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("real", "link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{`a b&<c>'d"é;%20--$HOME`, filepath.Join("x", "y", "..", "z"), "link", filepath.Join("link", strings.Repeat("long", 40))} {
+		cfg := enginetest.Config(t, nil)
+		cfg.DataDir = dir
+		for range 2 {
+			e, err := engine.Start(t.Context(), cfg)
+			if err != nil {
+				t.Errorf("%s: %v", dir, err)
+				break
+			}
+			ask(t, e, engine.Owner, "CREATE DATABASE IF NOT EXISTS d")
+			ask(t, e, engine.Owner, "CREATE TABLE IF NOT EXISTS d.a (x UInt64) ENGINE=MergeTree ORDER BY x")
+			ask(t, e, engine.Owner, "INSERT INTO d.a SELECT 1")
+			if _, err := try(t, e, engine.Owner, "SELECT file('passwords.json')"); err == nil {
+				t.Error("file() is open")
+			}
+			if _, err := engine.Find(dir); err != nil {
+				t.Error(err)
+			}
+			if info, err := os.Stat(filepath.Join(dir, "clickhouse")); err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("the tables' directory: %v, %v", info.Mode(), err)
+			}
+			if err := e.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+			left, err := filepath.Glob(filepath.Join(root, "*", ".n*"))
+			if err != nil || len(left) != 0 {
+				t.Errorf("left over: %v, %v", left, err)
+			}
+		}
+	}
+}
+
+// library is the path of the library that 'make setup' brings.
+func library(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		found, err := filepath.Glob(filepath.Join(dir, "node_modules", "@chdb", "*", "libchdb.so"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) > 0 {
+			return found[0]
+		}
+		if dir == filepath.Dir(dir) {
+			t.Fatal("no libchdb.so: run 'make setup'")
+		}
+	}
+}
+
+func TestEnginesSideBySide(t *testing.T) {
+	shared := enginetest.Config(t, nil)
+	shared.BusyWait = 0
+	const engines = 4
+	var started, busy atomic.Int32
+	var all sync.WaitGroup
+	for range engines {
+		all.Go(func() {
+			e, err := engine.Start(t.Context(), enginetest.Config(t, nil))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer e.Kill()
+			name, password := e.Credentials(engine.Owner)
+			if err := engine.Query(t.Context(), e.HTTPAddress(), name, password, "SELECT 1", nil); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Go(func() {
+			switch e, err := engine.Start(t.Context(), shared); {
+			case err == nil:
+				started.Add(1)
+				t.Cleanup(e.Kill)
+			case errors.Is(err, engine.ErrBusy):
+				busy.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if started.Load() != 1 || busy.Load() != engines-1 {
+		t.Errorf("of %d starts on one directory %d succeeded and %d found it busy", engines, started.Load(), busy.Load())
 	}
 }
 
