@@ -15,6 +15,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	_ "time/tzdata" // --tz must work in a container that holds nothing but this program
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// lastSecond is the last second of the year 9999, the last that RFC 3339 can write.
+// lastSecond is the last second of the year 9999, the last that RFC 3339 can write. Times from 1970-01-01 UTC to it are read.
 const lastSecond = 253402300799
 
 // epochDays answers the days from 1970-01-01 to a date of the Gregorian calendar (Hinnant's days_from_civil).
@@ -169,7 +169,10 @@ func (c *dayCache) commonTime(b []byte) (ms int64, n int) {
 	if seconds < 0 || taken != 5 {
 		return 0, 0
 	}
-	return (c.days*86400 + seconds - east) * 1000, length
+	if seconds += c.days*86400 - east; seconds < 0 || seconds > lastSecond {
+		return 0, 0
+	}
+	return seconds * 1000, length
 }
 
 // epoch reads Squid's %ts.%03tu from the beginning of b: whole seconds since 1970-01-01 UTC, and milliseconds behind a
@@ -407,6 +410,9 @@ func (l *timeLayout) read(b []byte) (ms int64, n int) {
 	case l.clock.zone != nil:
 		seconds = l.clock.utc(seconds)
 	default:
+		return 0, 0
+	}
+	if seconds < 0 || seconds > lastSecond {
 		return 0, 0
 	}
 	return seconds*1000 + milli, n

@@ -48,7 +48,7 @@ type Event struct {
 	UserAgent        []byte        // user_agent.original
 	Status           int32         // http.response.status_code
 	Action           Action        // event.action
-	DestinationIP    netip.Addr    // destination.ip: the server the proxy spoke to
+	DestinationIP    netip.Addr    // destination.ip: the server the proxy spoke to, unless that is another proxy
 	DestinationBytes int64         // destination.bytes: bytes to the client
 	SourceBytes      int64         // source.bytes: bytes from the client; for mail, the size of the message
 	Duration         time.Duration // event.duration

@@ -60,7 +60,7 @@ func keepsPromises(t *testing.T, p *lineParser, record []byte) {
 			t.Errorf("url.domain %q", e.Domain)
 		case e.Domain == nil && !e.DestinationIP.IsValid():
 			t.Error("an event without destination")
-		case e.Time < 0 || e.Time > lastSecond*1000+86400_000:
+		case e.Time < 0 || e.Time > lastSecond*1000+999:
 			t.Errorf("time %d", e.Time)
 		case e.DestinationBytes < -1 || e.SourceBytes < -1 || e.Duration < -1 || e.Status < -1 || e.Status > 999 || e.Port < -1 || e.Port > 65535:
 			t.Errorf("a number out of range: %s", dump(e))
@@ -104,7 +104,9 @@ func FuzzSquidLogformat(f *testing.F) {
 			f.Fatal(err)
 		}
 		if o := sampleOptions(f, path); o.Logformat != "" {
-			f.Add(o.Logformat, record)
+			for _, line := range bytes.Split(record, []byte("\n")) {
+				f.Add(o.Logformat, line)
+			}
 		}
 	}
 	f.Fuzz(func(t *testing.T, spec string, record []byte) {

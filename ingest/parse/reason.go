@@ -11,7 +11,7 @@ const (
 	Truncated Reason = "truncated"
 	// BadLayout: a field is not where the format has it.
 	BadLayout Reason = "bad_layout"
-	// BadTime: a time that does not exist, or one beyond the year 9999.
+	// BadTime: a time that does not exist, or one before 1970 or beyond the year 9999.
 	BadTime Reason = "bad_time"
 	// BadNumber: not a number, a negative size, or one that no counter holds.
 	BadNumber Reason = "bad_number"

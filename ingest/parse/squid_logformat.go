@@ -95,6 +95,9 @@ func compileLogformat(spec string, zone *time.Location) (*squidLogformat, error)
 		spec = strings.TrimLeft(spec[len(words[1]):], " \t")
 	}
 	var faults []error
+	if strings.HasPrefix(spec, "#") {
+		faults = append(faults, errors.New("the logformat begins with #: all its lines would be comments"))
+	}
 	var winner [slots]int // the step that fills a slot, plus one
 	var rank [slots]uint8
 	inside := byte(0)
