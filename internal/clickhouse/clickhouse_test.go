@@ -348,6 +348,37 @@ func TestMigrateGoesOnAfterAFaultInTheMiddle(t *testing.T) {
 	}
 }
 
+// Whenever a migrator is stopped, the next one goes on, and the end is the same schema.
+func TestMigrateInterrupted(t *testing.T) {
+	e := start(t)
+	db := open(t, configFor(e, engine.Owner))
+	stopped := 0
+	for wait := time.Millisecond; ; wait += 3 * time.Millisecond {
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		_, err := db.Migrate(ctx, schemas.Migrations())
+		cancel()
+		if err == nil {
+			break
+		}
+		stopped++
+		if wait > 5*time.Second {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("stopped %d times", stopped)
+	if err := db.Check(t.Context(), schemas.Migrations()); err != nil {
+		t.Fatal(err)
+	}
+	const shape = "SELECT create_table_query FROM system.tables WHERE database = 'tillsyn' ORDER BY name"
+	fresh := open(t, configFor(start(t), engine.Owner))
+	if _, err := fresh.Migrate(t.Context(), schemas.Migrations()); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := text(t, db, shape), text(t, fresh, shape); a != b {
+		t.Errorf("the schema differs from a fresh one:\n%s\n%s", a, b)
+	}
+}
+
 func TestMigrateTwiceAtOnce(t *testing.T) {
 	e := start(t)
 	cfg := configFor(e, engine.Owner)

@@ -67,7 +67,7 @@ func explain(err error, private bool) error {
 	hint, clean := "", true
 	switch int(x.Code) {
 	case codeMemoryLimit:
-		hint = "the query needs more memory than it is allowed: ask for a shorter period or raise query_memory"
+		hint = "it needs more memory than query_memory or the server allows: ask for a shorter period, cut the batch smaller, or raise the limit"
 	case codeTimeout:
 		hint = "the server stopped it at its time limit"
 	case codeQueryWasCancelled:

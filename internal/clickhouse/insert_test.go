@@ -190,6 +190,48 @@ func TestInsertIsOnePartOrRefused(t *testing.T) {
 	}
 }
 
+// Readers that hit their memory limit again and again take nothing from writers, and every row is there once.
+func TestInsertsAndQueriesAtOnce(t *testing.T) {
+	e := start(t)
+	db := open(t, configFor(e, engine.Owner))
+	if _, err := db.Migrate(t.Context(), schemas.Migrations()); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, "CREATE TABLE c (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS fsync_after_insert = 1, fsync_part_directory = 1")
+	cfg := configFor(e, engine.Owner)
+	cfg.QueryMemory = 16 << 20
+	small := open(t, cfg)
+	var wg sync.WaitGroup
+	const writers, blocks, rows = 4, 15, 1000
+	for w := range writers {
+		wg.Go(func() {
+			for b := range blocks {
+				n := make([]uint64, rows)
+				for i := range n {
+					n[i] = uint64((w*blocks+b)*rows + i)
+				}
+				if err := db.Insert(t.Context(), Insert{Query: "INSERT INTO c (n)", Columns: []any{n}, Plain: b%2 == 0}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 2 {
+		wg.Go(func() {
+			for range 20 {
+				err := small.Query(t.Context(), "SELECT count() FROM (SELECT number FROM numbers(3000000) GROUP BY number)", nil, func(Row) error { return nil })
+				if Code(err) != 241 {
+					t.Errorf("a query over its limit: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := text(t, db, "SELECT toString(count()) || ' ' || toString(uniqExact(n)) FROM c"); got != fmt.Sprint(writers*blocks*rows, " ", writers*blocks*rows) {
+		t.Errorf("rows and distinct rows: %s", got)
+	}
+}
+
 func TestInsertWithTheGrantsOfIngest(t *testing.T) {
 	e := start(t)
 	if _, err := open(t, configFor(e, engine.Owner)).Migrate(t.Context(), schemas.Migrations()); err != nil {
