@@ -201,14 +201,16 @@ func (c *conn) version(key protocol.ApiKey, ours int16) (int16, error) {
 	return 0, fmt.Errorf("%w: broker takes %v requests of version %d to %d, we speak up to %d", ErrUnsupported, key, v.low, v.high, ours)
 }
 
-// ourVersions are the newest versions that are not flexible: kafka-go's flexible JoinGroup and SyncGroup are malformed.
+// ourVersion is the newest version of a request that kafka-go gets right. Its flexible JoinGroup and SyncGroup are
+// malformed; its answers to Heartbeat and LeaveGroup from version 1 on read the error code where the throttle time is, so
+// that they never see an error.
 func ourVersion(key protocol.ApiKey) int16 {
 	switch key {
 	case protocol.JoinGroup, protocol.OffsetFetch, protocol.ListOffsets:
 		return 5
-	case protocol.SyncGroup, protocol.Heartbeat, protocol.LeaveGroup:
+	case protocol.SyncGroup:
 		return 3
-	case protocol.ApiVersions:
+	case protocol.ApiVersions, protocol.Heartbeat, protocol.LeaveGroup:
 		return 0
 	default:
 		return key.MaxVersion()

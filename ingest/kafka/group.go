@@ -221,7 +221,7 @@ func (m *member) leave(ctx context.Context) error {
 		return nil
 	}
 	_, err := m.link.call(ctx, callTimeout, &leavegroup.Request{
-		GroupID: m.cfg.Group, Members: []leavegroup.RequestMember{{MemberID: m.id}},
+		GroupID: m.cfg.Group, MemberID: m.id, Members: []leavegroup.RequestMember{{MemberID: m.id}},
 	}, func(r protocol.Message) int16 { return r.(*leavegroup.Response).ErrorCode })
 	m.id = ""
 	return err

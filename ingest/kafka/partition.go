@@ -25,7 +25,7 @@ const stallAfter = 30 * time.Second
 // Backoff of failed fetches.
 const (
 	firstPause = 50 * time.Millisecond
-	lastPause  = 5 * time.Second
+	lastPause  = 2 * time.Second
 )
 
 // A Partition is one partition of one topic that this process owns for one generation of the group. Fetch and Bounds may

@@ -61,7 +61,7 @@ func config(l kafkatest.Listener, topics ...string) kafka.Config {
 		cfg.Topics = append(cfg.Topics, kafka.Topic{Name: t})
 	}
 	cfg.Fetch.MaxWait = 100 * time.Millisecond
-	cfg.SessionTimeout, cfg.HeartbeatInterval, cfg.RebalanceTimeout = 3*time.Second, 100*time.Millisecond, 5*time.Second
+	cfg.SessionTimeout, cfg.HeartbeatInterval, cfg.RebalanceTimeout = 3*time.Second, 100*time.Millisecond, 30*time.Second
 	return cfg
 }
 
@@ -757,6 +757,7 @@ func testFencedCommit(t *testing.T, b *kafkatest.Broker) {
 	again := make(chan *kafka.Partition, 10)
 	start(t, cfg, func(_ context.Context, p *kafka.Partition) error { again <- p; return nil })
 	until(t, "the other has joined", func() bool { return b.Plain.Members(t, cfg.Group) == 2 })
+	began := time.Now()
 	until(t, "a new generation owns the partition", func() bool {
 		err := old.Commit(context.Background(), 9)
 		if err != nil && !errors.Is(err, kafka.ErrFenced) {
@@ -764,6 +765,9 @@ func testFencedCommit(t *testing.T, b *kafkatest.Broker) {
 		}
 		return err != nil
 	})
+	if took := time.Since(began); took > cfg.SessionTimeout {
+		t.Errorf("the rebalance took %v: heartbeats did not tell of it", took)
+	}
 	m.stop(t)
 	until(t, "the partition has its new owner", func() bool {
 		select {

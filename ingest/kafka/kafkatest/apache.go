@@ -58,6 +58,8 @@ func StartApache(t testing.TB) *Broker {
 		"group.initial.rebalance.delay.ms=0",
 		"group.min.session.timeout.ms=100",
 		"message.max.bytes=33554432",
+		"broker.session.timeout.ms=1000", // how long a killed broker keeps its name
+		"broker.heartbeat.interval.ms=200",
 		"log.cleaner.backoff.ms=500",
 		"log.initial.task.delay.ms=500",
 		"auto.create.topics.enable=true", // the default: nothing here may rely on it being off
