@@ -71,6 +71,7 @@ func newApp() *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
+		Flags:    []cli.Flag{configFlag()},
 		Commands: commands(),
 	}
 	setUsageErrors(app.Commands)

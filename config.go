@@ -1,0 +1,349 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"tillsyn/aggregate"
+	"tillsyn/ingest"
+	"tillsyn/ingest/category"
+	"tillsyn/ingest/kafka"
+	"tillsyn/ingest/resolve"
+	"tillsyn/internal/clickhouse"
+	"tillsyn/internal/engine"
+)
+
+// defaultConfigFile is read when no --config is given, if it is there.
+const defaultConfigFile = "tillsyn.yaml"
+
+//go:embed deploy/tillsyn.example.yaml
+var exampleConfig string
+
+// Config is everything that can be configured, a section for each room. It holds no secret: those are in files of their
+// own, which the sections name.
+type Config struct {
+	Log        LogConfig         `yaml:"log"`
+	HTTP       HTTPConfig        `yaml:"http"`
+	Engine     engine.Config     `yaml:"engine"`     // used while clickhouse.addresses is empty
+	ClickHouse clickhouse.Config `yaml:"clickhouse"` // no address: the embedded engine
+	Kafka      kafka.Config      `yaml:"kafka"`      // its topics are those of ingest.sources
+	Ingest     ingest.Config     `yaml:"ingest"`
+	Lists      category.Config   `yaml:"lists"`
+	Resolve    resolve.Config    `yaml:"resolve"`
+	Statistics aggregate.Config  `yaml:"statistics"`
+}
+
+// LogConfig is how tillsyn logs about itself, on standard error.
+type LogConfig struct {
+	Level  string `yaml:"level"`  // debug, info, warn or error
+	Format string `yaml:"format"` // text for people, json for machines
+}
+
+// HTTPConfig is where metrics and health are served.
+type HTTPConfig struct {
+	Listen string `yaml:"listen"` // host:port; empty: nowhere
+}
+
+// DefaultConfig is the embedded engine, no source, and metrics on loopback.
+func DefaultConfig() Config {
+	c := Config{
+		Log:        LogConfig{Level: "info", Format: "text"},
+		HTTP:       HTTPConfig{Listen: "127.0.0.1:9464"},
+		Engine:     engine.DefaultConfig(),
+		ClickHouse: clickhouse.DefaultConfig(),
+		Kafka:      kafka.DefaultConfig(),
+		Ingest:     ingest.DefaultConfig(),
+		Lists:      category.DefaultConfig(),
+		Resolve:    resolve.DefaultConfig(),
+		Statistics: aggregate.DefaultConfig(),
+	}
+	c.ClickHouse.Addresses = nil
+	return c
+}
+
+// Embedded says whether the database is the embedded engine.
+func (c Config) Embedded() bool { return len(c.ClickHouse.Addresses) == 0 }
+
+// Topics is the Kafka section with the topics of the sources: what a consumer is made of.
+func (c Config) Topics() kafka.Config {
+	k := c.Kafka
+	k.Topics = nil
+	for _, s := range c.Ingest.Sources {
+		k.Topics = append(k.Topics, kafka.Topic{Name: s.Topic, Epoch: s.Epoch})
+	}
+	return k
+}
+
+// Tenants are the names of the tenants.
+func (c Config) Tenants() []string {
+	var names []string
+	for _, t := range c.Resolve.Tenants {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+// Validate answers every fault of c, each a configFault, joined, or nil. It opens nothing.
+func (c Config) Validate() error {
+	var faults []error
+	check := func(section string, err error) {
+		for _, e := range leaves(err) {
+			faults = append(faults, &configFault{Section: section, Message: strings.TrimPrefix(e.Error(), section+".")})
+		}
+	}
+	check("log", c.Log.validate())
+	check("http", c.HTTP.validate())
+	if c.Embedded() {
+		check("engine", c.Engine.Validate())
+		local := c.ClickHouse
+		local.Addresses = []string{"127.0.0.1:9000"} // the engine tells its own later
+		check("clickhouse", local.Validate())
+	} else {
+		check("clickhouse", c.ClickHouse.Validate())
+	}
+	if len(c.Kafka.Topics) > 0 {
+		check("kafka", errors.New("topics: belong to ingest.sources, where each has its format"))
+	}
+	if len(c.Kafka.Brokers) > 0 || len(c.Ingest.Sources) > 0 {
+		check("kafka", c.Topics().Validate())
+		for _, d := range []struct {
+			section string
+			value   fmt.Stringer
+			fits    bool
+		}{
+			{"ingest", c.Ingest.InsertTimeout, c.Ingest.InsertTimeout < c.Kafka.SessionTimeout},
+			{"clickhouse", c.ClickHouse.InsertTimeout, c.ClickHouse.InsertTimeout < c.Kafka.SessionTimeout},
+		} {
+			if !d.fits {
+				check(d.section, fmt.Errorf("insert_timeout: %v is not below kafka.session_timeout (%v): an insert could outlive its owner", d.value, c.Kafka.SessionTimeout))
+			}
+		}
+	}
+	check("ingest", c.Ingest.Validate(c.Tenants()))
+	check("lists", c.Lists.Validate())
+	check("resolve", c.Resolve.Validate())
+	check("statistics", c.Statistics.Validate())
+	return errors.Join(faults...)
+}
+
+func (c LogConfig) validate() error {
+	var faults []error
+	var level slog.Level
+	if level.UnmarshalText([]byte(c.Level)) != nil {
+		faults = append(faults, fmt.Errorf("level: %q is not debug, info, warn or error", c.Level))
+	}
+	if c.Format != "text" && c.Format != "json" {
+		faults = append(faults, fmt.Errorf("format: %q is not text or json", c.Format))
+	}
+	return errors.Join(faults...)
+}
+
+func (c HTTPConfig) validate() error {
+	if c.Listen == "" {
+		return nil
+	}
+	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
+		return fmt.Errorf("listen: %q is not host:port", c.Listen)
+	}
+	return nil
+}
+
+// Logger answers the logger that c asks for, writing to w. c must be valid.
+func (c LogConfig) Logger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	if level.UnmarshalText([]byte(c.Level)) != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// A configFault is one thing that is wrong with a configuration.
+type configFault struct {
+	Line    int    `json:"line,omitempty"` // from 1; 0: the fault is in a value that may not be in the file
+	Column  int    `json:"column,omitempty"`
+	Section string `json:"section,omitempty"`
+	Message string `json:"message"`
+}
+
+func (f *configFault) Error() string {
+	text := f.Message
+	if f.Section != "" {
+		text = f.Section + ": " + text
+	}
+	if f.Line > 0 {
+		text = fmt.Sprintf("line %d, column %d: %s", f.Line, f.Column, text)
+	}
+	return text
+}
+
+// leaves answers the errors that were joined into err, in order.
+func leaves(err error) []error {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case interface{ Unwrap() []error }:
+		var all []error
+		for _, each := range e.Unwrap() {
+			all = append(all, leaves(each)...)
+		}
+		return all
+	default:
+		return []error{err}
+	}
+}
+
+// loadConfig reads the configuration file at path and validates it. An empty path means defaultConfigFile if it is there,
+// else the defaults. Relative paths in the file are relative to the file's folder, also those that the file leaves to
+// their defaults. The error is every fault, joined.
+func loadConfig(path string) (Config, error) {
+	c, err := readConfig(path)
+	if err != nil {
+		return Config{}, err
+	}
+	return c, c.Validate()
+}
+
+// readConfig is loadConfig without Validate.
+func readConfig(path string) (Config, error) {
+	optional := path == ""
+	if optional {
+		path = defaultConfigFile
+	}
+	text, err := os.ReadFile(path)
+	if optional && errors.Is(err, os.ErrNotExist) {
+		return DefaultConfig(), nil
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	c, err := parseConfig(text)
+	if err != nil {
+		return Config{}, err
+	}
+	c.relativeTo(filepath.Dir(path))
+	return c, nil
+}
+
+// parseConfig reads YAML over the defaults. Each section is decoded for itself, so that one fault does not hide those of
+// the others.
+func parseConfig(text []byte) (Config, error) {
+	c := DefaultConfig()
+	file, err := parser.ParseBytes(bytes.TrimPrefix(text, []byte("\ufeff")), 0)
+	if err != nil {
+		return Config{}, yamlFault("", err)
+	}
+	if len(file.Docs) > 1 && file.Docs[1].Body != nil {
+		return Config{}, &configFault{Message: "the file holds more than one YAML document"}
+	}
+	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
+		return c, nil
+	}
+	var sections []*ast.MappingValueNode
+	switch body := file.Docs[0].Body.(type) {
+	case *ast.MappingNode:
+		sections = body.Values
+	case *ast.MappingValueNode:
+		sections = []*ast.MappingValueNode{body}
+	case *ast.NullNode, *ast.CommentGroupNode:
+		return c, nil
+	default:
+		return Config{}, &configFault{Line: 1, Column: 1, Message: "the file is not a mapping of sections"}
+	}
+
+	targets := map[string]any{}
+	var names []string
+	for field, value := range reflect.ValueOf(&c).Elem().Fields() {
+		name := field.Tag.Get("yaml")
+		names = append(names, name)
+		targets[name] = value.Addr().Interface()
+	}
+	seen := map[string]bool{}
+	var faults []error
+	for _, section := range sections {
+		at := section.Key.GetToken()
+		name := at.Value
+		fault := func(message string) {
+			faults = append(faults, &configFault{Line: at.Position.Line, Column: at.Position.Column, Message: message})
+		}
+		target, ok := targets[name]
+		switch {
+		case !ok:
+			fault(fmt.Sprintf("unknown section %q; there are %s", name, strings.Join(names, ", ")))
+			continue
+		case seen[name]:
+			fault(fmt.Sprintf("section %q is there twice", name))
+			continue
+		}
+		seen[name] = true
+		if _, empty := section.Value.(*ast.NullNode); empty {
+			continue
+		}
+		decoder := yaml.NewDecoder(strings.NewReader(""), yaml.Strict())
+		if err := decoder.DecodeFromNode(section.Value, target); err != nil {
+			faults = append(faults, yamlFault(name, err))
+		}
+	}
+	return c, errors.Join(faults...)
+}
+
+// yamlFault keeps the place and the message of a YAML error, and drops the source lines that it would print: somebody may
+// have written a secret there.
+func yamlFault(section string, err error) error {
+	f := &configFault{Section: section, Message: err.Error()}
+	var y yaml.Error
+	if errors.As(err, &y) {
+		f.Message = y.GetMessage()
+		if t := y.GetToken(); t != nil && t.Position != nil {
+			f.Line, f.Column = t.Position.Line, t.Position.Column
+		}
+	}
+	return f
+}
+
+// paths are all values of c that name a file or folder.
+func (c *Config) paths() []*string {
+	list := []*string{
+		&c.Engine.DataDir, &c.Engine.Library,
+		&c.ClickHouse.PasswordFile, &c.ClickHouse.TLS.CAFile, &c.ClickHouse.TLS.CertFile, &c.ClickHouse.TLS.KeyFile,
+		&c.Kafka.SASL.PasswordFile, &c.Kafka.TLS.CAFile, &c.Kafka.TLS.CertFile, &c.Kafka.TLS.KeyFile,
+		&c.Ingest.StatisticsKey,
+		&c.Lists.Directory,
+		&c.Resolve.Directory, &c.Resolve.Country,
+	}
+	for i := range c.Lists.Lists {
+		if source := &c.Lists.Lists[i].Source; !strings.Contains(*source, "://") {
+			list = append(list, source)
+		}
+	}
+	return list
+}
+
+func (c *Config) relativeTo(dir string) {
+	if dir == "." {
+		return
+	}
+	c.Lists.Lists = slices.Clone(c.Lists.Lists)
+	for _, p := range c.paths() {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+}
