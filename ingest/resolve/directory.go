@@ -53,7 +53,7 @@ func newDirectory() *Directory {
 // Rows is how many rows the directory has.
 func (d *Directory) Rows() int { return d.rows }
 
-var columns = []string{"user", "subnet", "mail", "tenant", "population", "unit"}
+func columns() []string { return []string{"user", "subnet", "mail", "tenant", "population", "unit"} }
 
 // ReadDirectory reads a directory from CSV (RFC 4180) in UTF-8, with or without byte order mark, with ',' or ';' between
 // fields. The first row names the columns, in any order:
@@ -89,7 +89,7 @@ func ReadDirectory(r io.Reader, tenants []Tenant) (*Directory, error) {
 
 	names, err := rows.Read()
 	if err == io.EOF {
-		return nil, fmt.Errorf("the file is empty; its first row names the columns %s", list(columns))
+		return nil, fmt.Errorf("the file is empty; its first row names the columns %s", list(columns()))
 	}
 	if err != nil {
 		return nil, csvFault(err)
@@ -147,8 +147,8 @@ func readHeader(names []string) (layout, error) {
 	var unknown, faults []error
 	for i, name := range names {
 		name = strings.ToLower(strings.TrimSpace(name))
-		if !slices.Contains(columns, name) {
-			unknown = append(unknown, fmt.Errorf("line 1: column %d is called %q, which is unknown; known are %s", i+1, name, list(columns)))
+		if !slices.Contains(columns(), name) {
+			unknown = append(unknown, fmt.Errorf("line 1: column %d is called %q, which is unknown; known are %s", i+1, name, list(columns())))
 			continue
 		}
 		if _, twice := at[name]; twice {
@@ -158,7 +158,7 @@ func readHeader(names []string) (layout, error) {
 	}
 	if len(at) == 0 {
 		// The first row is data then, and data are not quoted.
-		return layout{}, fmt.Errorf("line 1 names no column; the first row of a directory names its columns: %s", list(columns))
+		return layout{}, fmt.Errorf("line 1 names no column; the first row of a directory names its columns: %s", list(columns()))
 	}
 	faults = append(faults, unknown...)
 	for _, name := range []string{"population", "unit"} {
