@@ -309,6 +309,26 @@ func (s *scratch) percent(b []byte) []byte {
 	return s.buf[start:len(s.buf):len(s.buf)]
 }
 
+// mimeBlob answers b with the encoding undone that Squid calls a MIME blob, modifier [ : %XX triplets and doubled
+// backslashes. A single backslash stays: a domain name may stand before it, and \r and \n of a name can't be told from it.
+// Source: QuoteMimeBlob in src/log/access_log.cc of Squid.
+func (s *scratch) mimeBlob(b []byte) []byte {
+	b = s.percent(b)
+	first := bytes.Index(b, []byte(`\\`))
+	if first < 0 {
+		return b
+	}
+	start := s.start(len(b))
+	s.buf = append(s.buf, b[:first]...)
+	for i := first; i < len(b); i++ {
+		if b[i] == '\\' && i+1 < len(b) && b[i+1] == '\\' {
+			i++
+		}
+		s.buf = append(s.buf, b[i])
+	}
+	return s.buf[start:len(s.buf):len(s.buf)]
+}
+
 // backslash answers b with the escapes of Squid's quoted strings undone (\r, \n, \t; any other byte stands for itself): b
 // itself where it has none.
 func (s *scratch) backslash(b []byte) []byte {

@@ -44,7 +44,7 @@ func (f *squidCommon) read(b []byte, e *Event, s *scratch) (Reason, string) {
 		user = present(ident)
 	}
 	if user != nil {
-		e.User = s.percent(user)
+		e.User = s.mimeBlob(user)
 	}
 	i += taken
 	if len(b) < i+3 {

@@ -476,7 +476,9 @@ func (f *squidLogformat) value(b []byte, at slot, s *scratch) []byte {
 	switch f.quoting[at] {
 	case quoted:
 		return s.backslash(v)
-	case mimeBlob, urlCoded:
+	case mimeBlob:
+		return s.mimeBlob(v)
+	case urlCoded:
 		return s.percent(v)
 	case shell:
 		if len(v) > 1 && v[0] == '"' && v[len(v)-1] == '"' {
@@ -522,7 +524,7 @@ func (f *squidLogformat) event(b []byte, e *Event, s *scratch) (Reason, string) 
 			continue
 		}
 		if f.quoting[at] == pass {
-			name = s.percent(name)
+			name = s.mimeBlob(name)
 		}
 		e.User = name
 		break

@@ -84,7 +84,7 @@ func (squidNative) read(b []byte, e *Event, s *scratch) (Reason, string) {
 		user = nil
 	}
 	if user = present(user); user != nil {
-		e.User = s.percent(user)
+		e.User = s.mimeBlob(user)
 	}
 	e.DestinationIP = squidPeer(hierarchy, peer)
 	if tok, _ = token(after, 0); len(tok) > 1 && bytes.IndexByte(tok, '/') > 0 && tok[0] != '[' && tok[0] != '"' {
