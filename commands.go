@@ -5,7 +5,9 @@ import "github.com/urfave/cli/v2"
 // commands is the tree that the user sees, in the order of its help.
 func commands() []*cli.Command {
 	return []*cli.Command{
+		configCommand(),
 		parseCommand(),
+		listsCommand(),
 		migrateCommand(),
 		clickhouseCommand(),
 		generateCommand(),
