@@ -309,22 +309,32 @@ func (s *scratch) percent(b []byte) []byte {
 	return s.buf[start:len(s.buf):len(s.buf)]
 }
 
-// mimeBlob answers b with the encoding undone that Squid calls a MIME blob, modifier [ : %XX triplets and doubled
-// backslashes. A single backslash stays: a domain name may stand before it, and \r and \n of a name can't be told from it.
-// Source: QuoteMimeBlob in src/log/access_log.cc of Squid.
+// mimeBlob answers b with Squid's %[ quoting undone: %XX triplets, and a backslash that is written twice. A single backslash
+// stays, for lines of proxies that write DOMAIN\name as it is; so do \r and \n, which no name holds but DOMAIN\robert does.
+//
+// Source: QuoteMimeBlob in Squid's src/format/Quoting.cc.
 func (s *scratch) mimeBlob(b []byte) []byte {
-	b = s.percent(b)
-	first := bytes.Index(b, []byte(`\\`))
-	if first < 0 {
+	first := 0
+	for first < len(b) && b[first] != '%' && b[first] != '\\' {
+		first++
+	}
+	if first == len(b) {
 		return b
 	}
 	start := s.start(len(b))
 	s.buf = append(s.buf, b[:first]...)
 	for i := first; i < len(b); i++ {
+		if b[i] == '%' && i+2 < len(b) {
+			if hi, lo := hexDigit(b[i+1]), hexDigit(b[i+2]); hi < 16 && lo < 16 {
+				s.buf = append(s.buf, hi<<4|lo)
+				i += 2
+				continue
+			}
+		}
+		s.buf = append(s.buf, b[i])
 		if b[i] == '\\' && i+1 < len(b) && b[i+1] == '\\' {
 			i++
 		}
-		s.buf = append(s.buf, b[i])
 	}
 	return s.buf[start:len(s.buf):len(s.buf)]
 }

@@ -40,7 +40,7 @@ type quoting byte
 const (
 	pass     quoting = 0    // as it is; a user name %-encoded by Squid 2
 	quoted   quoting = '"'  // backslash escapes
-	mimeBlob quoting = '['  // %-encoded, spaces left
+	mimeBlob quoting = '['  // %-encoded, a backslash written twice, spaces left
 	urlCoded quoting = '#'  // %-encoded
 	shell    quoting = '/'  // quoted and backslash-escaped where needed
 	raw      quoting = '\'' // as it is

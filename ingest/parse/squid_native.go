@@ -9,10 +9,11 @@ import (
 //
 //	%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt
 //
-// It is read from both ends: a user name (%[un encodes every byte but the space) may hold spaces, and so may a URL where
-// uri_whitespace allows them, so the name is what lies between the URL and the hierarchy code. What follows the media type
-// (the header blocks of log_mime_hdrs, columns that a site added) is left alone, and the media type may be missing. Older
-// lines have %ui for the name, a host name for the peer, hierarchy codes without HIER_, and may lack the milliseconds.
+// It is read from both ends: a user name (%[un writes %, [, ] and bytes beyond ASCII as %XX and a backslash twice, but the
+// space as it is) may hold spaces, and so may a URL where uri_whitespace allows them, so the name is what lies between the
+// URL and the hierarchy code. What follows the media type (the header blocks of log_mime_hdrs, columns that a site added)
+// is left alone, and the media type may be missing. Older lines have %ui for the name, a host name for the peer, hierarchy
+// codes without HIER_, and may lack the milliseconds.
 //
 // Source: http://www.squid-cache.org/Doc/config/logformat/ and https://wiki.squid-cache.org/Features/LogFormat.
 type squidNative struct{}

@@ -263,3 +263,31 @@ func TestParserForgets(t *testing.T) {
 		t.Error("the user's name is still in the scratch memory")
 	}
 }
+
+// TestUserinfoNeverLeaks plants a name where URLs carry user information and looks for it in everything but the Event's
+// own URL-free fields.
+func TestUserinfoNeverLeaks(t *testing.T) {
+	for _, request := range []string{
+		"GET http://hemlig@a.example/p?q", "GET http://hemlig:hemlig@a.example:81/p", "GET http://x@hemlig@a.example/", "GET ftp://hemlig:@a.example",
+		"GET http://hemlig%3ahemlig%40a.example/", "GET hemlig:hemlig@a.example/p", "GET hemlig@a.example", "CONNECT hemlig@a.example:443",
+		"CONNECT hemlig:hemlig@[2001:db8::1]:443", "GET http://hemlig:p/hemlig@a.example/", "GET http://hemlig:p?hemlig@a.example/", "GET http://hemlig:p#hemlig@a.example/",
+		"GET http://[hemlig@a.example/", "GET http://hemlig@/", "GET http://hemlig:hemlig", "GET hemlig:hemlig", "GET mailto:hemlig@a.example", "GET //hemlig:x@a.example",
+		`GET http://hemlig:x\@a.example/`,
+	} {
+		for format, line := range map[string]string{
+			"squid_native":   "1760003200.000 1 10.1.1.1 TCP_MISS/200 1 " + request + " - HIER_DIRECT/192.0.2.1 text/html",
+			"squid_combined": `10.1.1.1 - - [09/Oct/2026:11:46:40 +0200] "` + request + ` HTTP/1.1" 200 1 TCP_MISS:HIER_DIRECT`,
+		} {
+			mustNew(t, Options{Format: format}).Parse([]byte(line), func(e *Event) {
+				for name, text := range map[string][]byte{"domain": e.Domain, "scheme": e.Scheme, "port": fmt.Append(nil, e.Port)} {
+					if bytes.Contains(text, []byte("hemlig")) {
+						t.Errorf("%s of %s: url.%s is %q", format, request, name, text)
+					}
+				}
+				if bytes.Contains(e.Path, []byte("hemlig")) && !strings.HasPrefix(request, "GET //") {
+					t.Errorf("%s of %s: url.path is %q", format, request, e.Path)
+				}
+			}, func(Reject) {})
+		}
+	}
+}
