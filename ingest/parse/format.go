@@ -105,7 +105,8 @@ func New(o Options) (Parser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("format %s: %w", f.Name, err)
 	}
-	return &lineParser{format: reader, bareFirst: f.bareFirst}, nil
+	headed, _ := reader.(headedFormat)
+	return &lineParser{format: reader, headed: headed, bareFirst: f.bareFirst}, nil
 }
 
 // Origins says where a parser made by New reads each field of its events from; nil for any other parser.

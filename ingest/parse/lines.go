@@ -15,9 +15,22 @@ type lineFormat interface {
 	origins() []Origin
 }
 
+// skip is what a lineFormat answers for a line that is neither an event nor a fault: a header behind a syslog header, or a
+// line of another log that the same product writes to the same place. It never leaves this package.
+const skip Reason = "skip"
+
+// A headedFormat is a lineFormat whose comment lines tell something: #Fields.
+type headedFormat interface {
+	// comment reads a line that begins with '#', and answers skip or why it can't be believed.
+	comment(line []byte) (reason Reason, field string)
+	// doubt answers, once, why an earlier comment line proved wrong by the line that was just read, or "".
+	doubt() Reason
+}
+
 // A lineParser is the Parser of every format in which an event is a line.
 type lineParser struct {
 	format lineFormat
+	headed headedFormat // format, where it is one
 	// bare lines are tried first where the format's own beginning is not known beforehand, and could look like a syslog header
 	bareFirst bool
 	event     Event
@@ -38,12 +51,24 @@ func (p *lineParser) Parse(record []byte, event func(*Event), reject func(Reject
 			line = line[:len(line)-1]
 		}
 		if silent(line) {
+			if p.headed != nil && len(line) <= MaxLine {
+				if reason, field := p.headed.comment(line); reason != skip {
+					reject(Reject{Reason: reason, Field: field, Line: number})
+				}
+			}
 			continue
 		}
-		if reason, field := p.line(line); reason != "" {
-			reject(Reject{Reason: reason, Field: field, Line: number})
-		} else {
+		switch reason, field := p.line(line); reason {
+		case "":
 			event(&p.event)
+		case skip:
+		default:
+			reject(Reject{Reason: reason, Field: field, Line: number})
+		}
+		if p.headed != nil {
+			if reason := p.headed.doubt(); reason != "" {
+				reject(Reject{Reason: reason, Line: number})
+			}
 		}
 	}
 	// the record is the caller's again, and nothing of it stays here
@@ -71,7 +96,7 @@ func (p *lineParser) line(line []byte) (Reason, string) {
 	}
 	if p.bareFirst {
 		reason, field := p.read(line)
-		if reason == "" || !maybeSyslog(line) {
+		if reason == "" || reason == skip || !maybeSyslog(line) {
 			return reason, field
 		}
 		if inner, innerField, ok := p.enveloped(line); ok {
@@ -93,9 +118,9 @@ func (p *lineParser) enveloped(line []byte) (reason Reason, field string, ok boo
 	if !ok {
 		return "", "", false
 	}
-	if reason, field = p.read(msg); reason != "" && len(rest) != len(msg) {
-		if again, _ := p.read(rest); again == "" {
-			return "", "", true
+	if reason, field = p.read(msg); reason != "" && reason != skip && len(rest) != len(msg) {
+		if again, _ := p.read(rest); again == "" || again == skip {
+			return again, "", true
 		}
 		p.event.Reset()
 	}

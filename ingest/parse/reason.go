@@ -23,6 +23,9 @@ const (
 	NoRequest Reason = "no_request"
 	// NoDestination: a request that names no host, from a proxy that spoke to no server.
 	NoDestination Reason = "no_destination"
+	// ContradictoryHeader: a header line (#Fields) that contradicts the configured columns, or the rows that follow it. It is
+	// not obeyed.
+	ContradictoryHeader Reason = "contradictory_header"
 	// TooLong: more bytes than any real line has (MaxLine).
 	TooLong Reason = "too_long"
 	// NULByte: a zero byte in the line: a log torn by a crash, or UTF-16.
@@ -32,6 +35,7 @@ const (
 // Reasons answers all of them, for tables and tests.
 func Reasons() []Reason {
 	return []Reason{
-		ForeignLine, Truncated, BadLayout, BadTime, BadNumber, BadAddress, BadURL, NoRequest, NoDestination, TooLong, NULByte,
+		ForeignLine, Truncated, BadLayout, BadTime, BadNumber, BadAddress, BadURL, NoRequest, NoDestination,
+		ContradictoryHeader, TooLong, NULByte,
 	}
 }
