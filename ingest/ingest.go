@@ -138,37 +138,65 @@ func (in *Ingester) Kafka(ctx context.Context, c *kafka.Consumer) error {
 		if !ok {
 			return fmt.Errorf("no source is configured for topic %s", p.Topic())
 		}
-		in.Keep(ctx, &kafkaPartition{p: p}, src)
+		k := &kafkaPartition{p: p}
+		defer k.close()
+		in.Keep(ctx, k, src)
 		return nil
 	})
 }
 
-// A kafkaPartition is a Partition in Kafka.
+// A kafkaPartition is a Partition in Kafka. It fetches one chunk ahead.
 type kafkaPartition struct {
 	p     *kafka.Partition
-	chunk kafka.Chunk
+	ahead *kafka.Prefetch
+	next  int64 // what ahead gives next
 }
 
 func (k *kafkaPartition) Identity() Identity {
 	return Identity{Cluster: k.p.Cluster(), Topic: k.p.Topic(), Epoch: k.p.Epoch(), Partition: k.p.ID()}
 }
 
+// Bounds ends the fetching of the runner before: each begins with it.
 func (k *kafkaPartition) Bounds(ctx context.Context) (start, end int64, err error) {
+	k.close()
 	return k.p.Bounds(ctx)
 }
 
+func (k *kafkaPartition) close() {
+	if k.ahead != nil {
+		k.ahead.Close()
+		k.ahead = nil
+	}
+}
+
 func (k *kafkaPartition) Fetch(ctx context.Context, offset int64, c *Chunk) error {
-	if err := k.p.Fetch(ctx, offset, &k.chunk); err != nil {
+	if k.ahead != nil && k.next != offset {
+		k.close()
+	}
+	if k.ahead == nil {
+		k.ahead = k.p.Prefetch(ctx, offset)
+	}
+	chunk, err := k.ahead.Next(ctx)
+	if err != nil {
+		k.close()
 		return err
 	}
-	c.First, c.Next, c.Records = offset, k.chunk.Next, c.Records[:0]
-	for i := range k.chunk.Records {
-		r := &k.chunk.Records[i]
+	k.next = chunk.Next
+	c.First, c.Next, c.Records = offset, chunk.Next, c.Records[:0]
+	for i := range chunk.Records {
+		r := &chunk.Records[i]
 		c.Records = append(c.Records, Record{Offset: r.Offset, Next: r.Offset + 1, Value: r.Value})
 	}
 	return nil
 }
 
-func (k *kafkaPartition) Commit(ctx context.Context, next int64) error { return k.p.Commit(ctx, next) }
+// commitTimeout keeps a coordinator that does not answer from holding up the next batch: a commit is advice.
+const commitTimeout = 5 * time.Second
+
+func (k *kafkaPartition) Commit(ctx context.Context, next int64) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	return k.p.Commit(ctx, next)
+}
 
 func (k *kafkaPartition) Alive(d time.Duration) bool { return k.p.Alive(d) }

@@ -49,9 +49,9 @@ type runner struct {
 
 // A cutBatch is a batch on its way from the gatherer to the writer.
 type cutBatch struct {
-	batch   batch
-	row     LedgerRow
-	done    map[BlockID]bool // already in
+	batch batch
+	row   LedgerRow
+	done  map[BlockID]bool // already in
 }
 
 // run reads the partition until ctx ends (nil), the source has no more (io.EOF) or something fails.

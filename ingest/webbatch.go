@@ -67,7 +67,7 @@ type webBatch struct {
 
 	// What the batch has already resolved. The keys are personal: they are dropped with the batch.
 	users     map[string]aggregate.SubjectRef
-	addresses map[netip.Addr]aggregate.SubjectRef
+	places    map[place]aggregate.SubjectRef
 	sites     map[string]aggregate.SiteRef
 	countries map[netip.Addr]aggregate.CountryRef
 
@@ -77,6 +77,12 @@ type webBatch struct {
 	record  []byte // the one that is being read
 	host    []byte // scratch
 	shape   []byte // scratch
+}
+
+// A place is a user name, which may be empty, at an address.
+type place struct {
+	user string
+	ip   netip.Addr
 }
 
 type rejectKey struct {
@@ -90,7 +96,7 @@ func newWebBatch(source Source, limits Limits, parser parse.Parser, resolver *re
 		source: source, limits: limits, parser: parser,
 		who: resolve.NewMemo(resolver, memoSize), zone: resolver.Location, lists: lists,
 		rollup: aggregate.NewRollup(key), days: map[int64]struct{}{},
-		users: map[string]aggregate.SubjectRef{}, addresses: map[netip.Addr]aggregate.SubjectRef{},
+		users: map[string]aggregate.SubjectRef{}, places: map[place]aggregate.SubjectRef{},
 		sites: map[string]aggregate.SiteRef{}, countries: map[netip.Addr]aggregate.CountryRef{},
 		rejects: map[rejectKey]uint64{},
 	}
@@ -108,7 +114,7 @@ func (b *webBatch) Begin(begunAt time.Time) {
 	b.rollup.Reset()
 	clear(b.days)
 	clear(b.users)
-	clear(b.addresses)
+	clear(b.places)
 	clear(b.sites)
 	clear(b.countries)
 	clear(b.rejects)
@@ -168,7 +174,8 @@ func (b *webBatch) subject(e *parse.Event) (aggregate.SubjectRef, bool) {
 		if ref, ok := b.users[string(e.User)]; ok {
 			return ref, true
 		}
-	} else if ref, ok := b.addresses[e.SourceIP]; ok {
+	}
+	if ref, ok := b.places[place{string(e.User), e.SourceIP}]; ok {
 		return ref, true
 	}
 	w := b.who.Who(b.source.Tenant, e.User, e.SourceIP)
@@ -178,11 +185,11 @@ func (b *webBatch) subject(e *parse.Event) (aggregate.SubjectRef, bool) {
 	ref := b.rollup.Subject(aggregate.Group{
 		Tenant: w.Tenant, Population: w.Population, Unit: w.Unit, Zone: b.zone(w.Tenant),
 	}, w.Subject.AppendPersonalData(nil))
-	if len(e.User) == 0 {
-		b.addresses[e.SourceIP] = ref
-	} else if w.Unit != resolve.UnitUnknown {
-		// An unknown user's unit depends on the address as well: that answer is not the user's alone.
+	// Whom the directory has by name belongs to the same unit everywhere; anybody else to that of the address.
+	if len(e.User) > 0 && b.who.Who(b.source.Tenant, e.User, netip.Addr{}).Unit != resolve.UnitUnknown {
 		b.users[string(e.User)] = ref
+	} else {
+		b.places[place{string(e.User), e.SourceIP}] = ref
 	}
 	return ref, true
 }
