@@ -206,7 +206,7 @@ func writeGenerated(m *synthetic.Municipality, formats []synthetic.Format, o gen
 	err := errors.Join(
 		file("directory.csv", m.WriteDirectory),
 		file("country.mmdb", m.WriteCountries),
-		file("tillsyn.yaml", func(w io.Writer) error { return m.WriteConfig(w, o.out, formats) }),
+		file("tillsyn.yaml", func(w io.Writer) error { return m.WriteConfig(w, formats) }),
 		m.WriteLists(filepath.Join(o.out, "lists")),
 	)
 	if err != nil || !o.truth {

@@ -63,13 +63,13 @@ func lines(t *testing.T, m *Municipality, each func(line []byte)) (sum string, n
 // A changed golden sum means that every truth anybody kept is void: change it on purpose only.
 func TestSameSeedSameBytes(t *testing.T) {
 	for format, want := range map[string]string{
-		"squid_native":    "",
-		"squid_syslog":    "",
-		"squid_common":    "",
-		"squid_combined":  "",
-		"squid_logformat": "",
+		"squid_native":    "ca32ad1df091468a",
+		"squid_syslog":    "e9e27252b21af389",
+		"squid_common":    "b846eec02b29580b",
+		"squid_combined":  "e8da75349673c28c",
+		"squid_logformat": "b8a951e0b55e1018",
 	} {
-		c := small(func(c *Config) { c.Format, c.Bad, c.Latin1, c.Lines = format, 0.01, 0.5, 30_000 })
+		c := small(func(c *Config) { c.Format, c.Bad, c.Latin1, c.Lines = format, 0.01, 0.5, 10_000 })
 		a, n := lines(t, build(t, c), nil)
 		b, _ := lines(t, build(t, c), nil)
 		if a != b {
@@ -110,6 +110,7 @@ func TestFilesAreTheSameEachTime(t *testing.T) {
 type reader struct {
 	users     map[string][3]string
 	subnets   map[netip.Prefix][3]string
+	found     map[string][3]string // by address, since there are many subnets to look through
 	lists     map[string]string
 	countries *geoip2.Reader
 	zone      *time.Location
@@ -125,7 +126,7 @@ func newReader(t *testing.T, m *Municipality) *reader {
 	if err := m.WriteDirectory(&b); err != nil {
 		t.Fatal(err)
 	}
-	r := &reader{users: map[string][3]string{}, subnets: map[netip.Prefix][3]string{}, lists: map[string]string{},
+	r := &reader{users: map[string][3]string{}, subnets: map[netip.Prefix][3]string{}, lists: map[string]string{}, found: map[string][3]string{},
 		sums: map[Cell]*Cell{}, people: map[Cell]map[string]bool{}, slots: map[Cell]map[string]bool{}}
 	in := csv.NewReader(&b)
 	head, err := in.Read()
@@ -216,12 +217,15 @@ func (r *reader) read(t *testing.T, e *Event, f Format, classes map[string]strin
 	}
 	who, known := r.users[subject]
 	if !known || user == "" {
-		who, known = [3]string{"algkoping", "unknown", "unknown"}, false
-		best := -1
-		for p, w := range r.subnets {
-			if p.Contains(netip.MustParseAddr(e.SourceIP)) && p.Bits() > best {
-				who, best = w, p.Bits()
+		if who, known = r.found[e.SourceIP]; !known {
+			who = [3]string{"algkoping", "unknown", "unknown"}
+			best := -1
+			for p, w := range r.subnets {
+				if p.Contains(netip.MustParseAddr(e.SourceIP)) && p.Bits() > best {
+					who, best = w, p.Bits()
+				}
 			}
+			r.found[e.SourceIP] = who
 		}
 	}
 	host := e.Host.Name
@@ -298,7 +302,7 @@ func TestTruthIsWhatTheDefinitionsSay(t *testing.T) {
 	for _, name := range []string{"squid_native", "squid_common", "squid_logformat"} {
 		t.Run(name, func(t *testing.T) {
 			f, _ := FormatByName(name)
-			m := build(t, small(func(c *Config) { c.Format, c.Bad, c.Latin1, c.Shards = name, 0.02, 0.3, 7 }))
+			m := build(t, small(func(c *Config) { c.Format, c.Bad, c.Latin1, c.Shards, c.Lines = name, 0.02, 0.3, 7, 25_000 }))
 			r := newReader(t, m)
 			var events, bad, last int64
 			shards := make([]ShardTotals, 7)
@@ -327,7 +331,7 @@ func TestTruthIsWhatTheDefinitionsSay(t *testing.T) {
 				r.read(t, e, f, m.Classes())
 			}
 			truth := m.Truth()
-			if truth.Totals.Events != events || truth.Totals.Lines != events+bad || bad < 600 {
+			if truth.Totals.Events != events || truth.Totals.Lines != events+bad || bad < 300 {
 				t.Errorf("totals %+v; read %d events and %d bad lines", truth.Totals, events, bad)
 			}
 			var sum int64
@@ -625,7 +629,7 @@ func TestEveryDestinationIsInItsCountry(t *testing.T) {
 }
 
 func TestBadLines(t *testing.T) {
-	m := build(t, small(func(c *Config) { c.Bad, c.Lines = 0.2, 20_000 }))
+	m := build(t, small(func(c *Config) { c.Bad, c.Lines = 0.2, 14_000 }))
 	seen := map[string]int{}
 	for {
 		e, ok := m.NextEvent()
@@ -659,7 +663,7 @@ func TestBadLines(t *testing.T) {
 		}
 	}
 	for _, reason := range BadReasons() {
-		if seen[reason] < 500 {
+		if seen[reason] < 400 {
 			t.Errorf("%d lines are %s", seen[reason], reason)
 		}
 	}
@@ -711,7 +715,7 @@ func TestTruthIsReadableJSON(t *testing.T) {
 }
 
 func TestBounds(t *testing.T) {
-	for _, people := range []int{minPeople, 60_000} {
+	for _, people := range []int{minPeople, 20_000} {
 		m := build(t, small(func(c *Config) { c.People, c.Lines, c.Days = people, 20_000, 1 }))
 		r := newReader(t, m) // looks for keys that stand twice
 		for i := range m.people {

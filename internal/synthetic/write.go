@@ -135,31 +135,29 @@ func (t *Truth) WriteCells(w io.Writer) error {
 	return nil
 }
 
-// categoriesByName answers the listed categories in the order of the alphabet.
-func (m *Municipality) categoriesByName() []string { return slices.Sorted(maps.Keys(m.web.lists)) }
-
-// WriteConfig writes the part of a tillsyn.yaml that reads what was generated: directory, country database and lists in the
-// folder dir, and one source for each format, with a topic of its name.
-func (m *Municipality) WriteConfig(w io.Writer, dir string, formats []Format) error {
+// WriteConfig writes a tillsyn.yaml that reads what was generated, from the folder that it stands in: directory, country
+// database, lists, and one source for each format with a topic of its name, from a Kafka on this machine.
+func (m *Municipality) WriteConfig(w io.Writer, formats []Format) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "# What 'tillsyn generate' wrote, as configuration. Nobody in it exists.\n# Seed %d, %d people, from %s.\n",
 		m.config.Seed, m.config.People, m.config.From)
-	fmt.Fprintf(out, "resolve:\n  directory: %q\n  country: %q\n  tenants:\n", filepath.Join(dir, "directory.csv"), filepath.Join(dir, "country.mmdb"))
+	fmt.Fprint(out, "resolve:\n  directory: directory.csv\n  country: country.mmdb\n  tenants:\n")
 	for i, t := range Tenants() {
 		fmt.Fprintf(out, "    - name: %s\n      time_zone: %s\n", t.Name, TimeZone)
 		if i == 0 {
 			fmt.Fprintf(out, "      serves: [%s, %s]\n", Tenants()[1].Name, Tenants()[2].Name)
 		}
 	}
-	fmt.Fprint(out, "category:\n  builtin: false # the truth knows these lists only\n  classes:\n")
-	for _, c := range m.categoriesByName() {
+	categories := slices.Sorted(maps.Keys(m.web.lists))
+	fmt.Fprint(out, "lists:\n  builtin: false # the truth knows the lists below and no other\n  classes:\n")
+	for _, c := range categories {
 		fmt.Fprintf(out, "    %s: %s\n", c, m.web.classes[c])
 	}
 	fmt.Fprint(out, "  lists:\n")
-	for _, c := range m.categoriesByName() {
-		fmt.Fprintf(out, "    - name: %s\n      source: %q\n      format: domains\n      category: %s\n", c, filepath.Join(dir, "lists", c+".txt"), c)
+	for _, c := range categories {
+		fmt.Fprintf(out, "    - name: synthetic-%s\n      source: lists/%s.txt\n      format: domains\n      category: %s\n", c, c, c)
 	}
-	fmt.Fprint(out, "ingest:\n  sources:\n")
+	fmt.Fprint(out, "kafka:\n  brokers: [\"127.0.0.1:9092\"]\n  cluster: synthetic\ningest:\n  sources:\n")
 	for _, f := range formats {
 		fmt.Fprintf(out, "    - topic: %s\n      tenant: %s\n      format: %s\n      time_zone: %s\n", f.Name, Tenants()[0].Name, f.Name, TimeZone)
 		if f.Spec != "" {
