@@ -5,6 +5,11 @@ import "github.com/urfave/cli/v2"
 // commands is the tree that the user sees, in the order of its help.
 func commands() []*cli.Command {
 	return []*cli.Command{
+		demoCommand(),
+		serveCommand(),
+		ingestCommand(),
+		importCommand(),
+		reportCommand(),
 		configCommand(),
 		parseCommand(),
 		listsCommand(),

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tillsyn/ingest"
+	"tillsyn/ingest/category"
+	"tillsyn/ingest/resolve"
+	"tillsyn/internal/clickhouse"
+	"tillsyn/internal/engine"
+	"tillsyn/schemas"
+)
+
+// A database is a connection to ClickHouse as one role: to a server if the configuration names one, otherwise to the
+// embedded engine.
+type database struct {
+	*clickhouse.DB
+	engine *engine.Engine // started by this process; nil otherwise
+}
+
+func (d *database) Close() error {
+	err := d.DB.Close()
+	if d.engine != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		err = errors.Join(err, d.engine.Stop(ctx))
+	}
+	return err
+}
+
+// openDatabase connects as one of the roles of schemas. Where ClickHouse is embedded and does not run, it is started for
+// as long as the connection is open.
+func openDatabase(ctx context.Context, cfg Config, role string) (*database, error) {
+	if !cfg.Embedded() {
+		db, err := clickhouse.Open(ctx, cfg.ClickHouse)
+		if err != nil {
+			return nil, err
+		}
+		return &database{DB: db}, nil
+	}
+	running, err := engine.Find(cfg.Engine.DataDir)
+	switch {
+	case err == nil:
+		db, err := openEngine(ctx, cfg, running.Address, running.Credentials, role)
+		if err != nil {
+			return nil, err
+		}
+		return &database{DB: db}, nil
+	case !errors.Is(err, engine.ErrNotRunning):
+		return nil, err
+	}
+	e, err := startEngine(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openEngine(ctx, cfg, e.Address(), e.Credentials, role)
+	if err != nil {
+		return nil, errors.Join(err, e.Stop(context.WithoutCancel(ctx)))
+	}
+	return &database{DB: db, engine: e}, nil
+}
+
+func startEngine(ctx context.Context, cfg Config) (*engine.Engine, error) {
+	e := cfg.Engine
+	var err error
+	if e.Users, err = engineUsers(cfg.ClickHouse.Database); err != nil {
+		return nil, err
+	}
+	return engine.Start(ctx, e)
+}
+
+func openEngine(ctx context.Context, cfg Config, address string, credentials func(string) (string, string), role string) (*clickhouse.DB, error) {
+	name := "tillsyn_" + role
+	if role == schemas.RoleOwner {
+		name = engine.Owner
+	}
+	c := cfg.ClickHouse
+	c.Addresses = []string{address}
+	user, password := credentials(name)
+	c.Username, c.Password, c.PasswordFile = user, clickhouse.Password(password), ""
+	return clickhouse.Open(ctx, c)
+}
+
+// migrateEmbedded brings the embedded engine's schema to head: nobody else would. A server's is the operator's to migrate.
+func migrateEmbedded(ctx context.Context, cfg Config) error {
+	if !cfg.Embedded() {
+		return nil
+	}
+	db, err := openDatabase(ctx, cfg, schemas.RoleOwner)
+	if err != nil {
+		return err
+	}
+	_, err = db.Migrate(ctx, schemas.Migrations())
+	return errors.Join(err, db.Close())
+}
+
+// An ingestion is everything between a source and ClickHouse.
+type ingestion struct {
+	*ingest.Ingester
+	store    *ingest.Store
+	resolver *resolve.Resolver
+	lists    *category.Keeper
+}
+
+// newIngestion builds it on an open database whose schema is at head, and starts nothing.
+func newIngestion(ctx context.Context, cfg Config, db *clickhouse.DB, log *slog.Logger, metrics prometheus.Registerer) (*ingestion, error) {
+	if err := db.Check(ctx, schemas.Migrations()); err != nil {
+		return nil, err
+	}
+	if err := db.CheckSettings(ctx); err != nil {
+		return nil, err
+	}
+	store, err := ingest.NewStore(db, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	resolver, err := resolve.New(cfg.Resolve, resolve.Options{Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	if err := resolver.Load(); err != nil {
+		return nil, err
+	}
+	if err := metrics.Register(resolver); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	lists, err := category.New(cfg.Lists)
+	if err != nil {
+		return nil, err
+	}
+	lists.Log = log
+	if err := lists.Load(ctx); err != nil {
+		return nil, err
+	}
+	if err := metrics.Register(lists); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	key, err := ingest.OpenStatisticsKey(cfg.Ingest.StatisticsKey, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	in, err := ingest.New(cfg.Ingest, ingest.Dependencies{
+		Sink: store, Resolver: resolver, Lists: lists.Lists(), Key: key, Now: time.Now, Log: log, Metrics: metrics,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &ingestion{in, store, resolver, lists}, nil
+}
