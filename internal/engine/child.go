@@ -129,15 +129,16 @@ func RunChild() error {
 // no grant, but first of all it resolves the working directory: without one it always fails. The engine needs one
 // only until it opens the pipe, and it listens only after it has read from it, so there is no moment in between.
 func gate(request childRequest) (path string, err error) {
-	nowhere, err := os.MkdirTemp(request.Dir, ".nowhere-")
-	if err == nil {
+	nowhere := filepath.Join(request.Dir, ".nowhere")
+	_ = os.Remove(nowhere) // of an engine that was killed
+	if err = os.Mkdir(nowhere, 0o700); err == nil {
 		err = os.Chdir(nowhere)
 	}
 	if err != nil {
 		return "", fmt.Errorf("make a working directory: %w", err)
 	}
 	path = filepath.Join(request.Dir, configDir, "queries")
-	_ = os.Remove(path) // of an engine that was killed
+	_ = os.Remove(path)
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		return "", fmt.Errorf("make the pipe for the queries: %w", err)
 	}

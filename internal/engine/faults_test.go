@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -105,24 +104,6 @@ func TestDirectoryThatCannotBeUsed(t *testing.T) {
 		}
 		enginetest.Start(t, cfg).Kill()
 	}
-}
-
-// asNobody runs f without root's right to pass over file modes, on a thread that is thrown away afterwards.
-func asNobody(t *testing.T, f func() error) error {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		return f()
-	}
-	result := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		if _, _, errno := syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0); errno != 0 {
-			result <- errno
-			return
-		}
-		result <- f()
-	}()
-	return <-result
 }
 
 func TestPortInUse(t *testing.T) {
