@@ -38,7 +38,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, fmt.Errorf("clickhouse: %w", err)
 	}
 	options := func(database string, method driver.CompressionMethod, connections int) *driver.Options {
-		return &driver.Options{
+		o := &driver.Options{
 			Addr:            slices.Clone(cfg.Addresses),
 			Auth:            driver.Auth{Database: database, Username: cfg.Username, Password: password},
 			TLS:             secure,
@@ -49,6 +49,10 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 			MaxIdleConns:    connections,
 			ConnMaxLifetime: time.Hour,
 		}
+		if secure == nil {
+			o.DialContext = dialer(cfg.DialTimeout)
+		}
+		return o
 	}
 	db := &DB{cfg: cfg}
 	for _, p := range []struct {

@@ -227,6 +227,46 @@ func TestExplainQuotesNoValue(t *testing.T) {
 	}
 }
 
+// A context that ends in the middle of anything costs that call only: the engine lives on and has no query left.
+func TestCancelAnywhere(t *testing.T) {
+	e := start(t)
+	db := open(t, configFor(e, engine.Owner))
+	if _, err := db.Migrate(t.Context(), fstest.MapFS{}); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, "CREATE TABLE c (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS fsync_after_insert = 1, fsync_part_directory = 1")
+	n := make([]uint64, 20_000)
+	cancelled := 0
+	for i := range 150 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*i)*time.Microsecond)
+		var err error
+		switch i % 3 {
+		case 0:
+			err = db.Query(ctx, "SELECT number, toString(number) FROM numbers(300000)", nil, func(Row) error { return nil })
+		case 1:
+			err = db.Insert(ctx, Insert{Query: "INSERT INTO c (n)", Columns: []any{n}})
+		case 2:
+			other, openErr := Open(ctx, configFor(e, engine.Owner))
+			if err = openErr; err == nil {
+				err = other.Close()
+			}
+		}
+		cancel()
+		if err != nil {
+			cancelled++
+		}
+	}
+	t.Logf("%d of 150 calls were cut", cancelled)
+	if err := db.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for begin := time.Now(); text(t, db, "SELECT toString(count()) FROM system.processes WHERE query_id != queryID() AND user = currentUser()") != "0"; {
+		if time.Since(begin) > 20*time.Second {
+			t.Fatal("a cancelled query still runs")
+		}
+	}
+}
+
 func TestVersion(t *testing.T) {
 	for version, old := range map[string]bool{"26.2.9.1": true, "26.3.1.1": false, "26.7.2.1": false, "27.1": false, "9.12": true, "": true, "head": true} {
 		if older(version, MinVersion) != old {
