@@ -28,3 +28,14 @@ node_modules/.package-lock.json: package.json package-lock.json
 		rm -f $@; echo "setup: npm did not bring libchdb: is the npm registry reached?" >&2; exit 1; \
 	fi
 	@touch $@
+
+# The stamp stands for a whole set of jars of the version in the pom.
+.cache/kafka/.complete: ingest/kafka/testdata/broker/pom.xml
+	@command -v mvn >/dev/null && command -v java >/dev/null || { echo "test-kafka: Java 17 and Maven are needed (Debian: apt-get install openjdk-17-jre-headless maven)" >&2; exit 1; }
+	@rm -rf .cache/kafka
+	mvn -q -B -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.cache/kafka
+	@touch $@
+
+.PHONY: test-kafka
+test-kafka: .cache/kafka/.complete ## run the tests that use Kafka against Apache Kafka itself (brings it with Maven, needs Java 17)
+	go test -count=1 -tags apachekafka -run Apache $$(grep -rl --include='*_test.go' --exclude-dir=node_modules --exclude-dir=.cache '^//go:build apachekafka' . | xargs -n 1 dirname | sort -u)

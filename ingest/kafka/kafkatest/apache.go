@@ -75,7 +75,7 @@ func StartApache(t testing.TB) *Broker {
 		t.Fatalf("formatting Kafka's storage: %v\n%s", err, out)
 	}
 
-	b := &Broker{Apache: true}
+	b := new(Broker)
 	b.Plain = Listener{Addr: addr(0)}
 	b.SASL = Listener{Addr: addr(1), opts: saslClient()}
 	b.TLS = Listener{Addr: addr(2), CAFile: ca, opts: tlsClient(t, ca)}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -34,11 +35,10 @@ type Broker struct {
 	// Plain, SASL and TLS are its listeners. With StartFake they are three separate clusters, so a topic made on one of
 	// them does not exist on the others.
 	Plain, SASL, TLS Listener
-	// Apache tells Apache Kafka from the one in the process.
-	Apache bool
+	// Fake is the cluster behind Plain when it runs in the process, nil with Apache Kafka. Start makes a new one.
+	Fake *kfake.Cluster
 
 	stop, start func(t testing.TB)
-	compact     func()
 }
 
 // Listener is one way to reach a broker.
@@ -53,13 +53,6 @@ func (b *Broker) Stop(t testing.TB) { t.Helper(); b.stop(t) }
 
 // Start starts it again, on the same ports.
 func (b *Broker) Start(t testing.TB) { t.Helper(); b.start(t) }
-
-// Compact compacts all topics with cleanup.policy=compact now. Apache Kafka does that in its own time.
-func (b *Broker) Compact() {
-	if b.compact != nil {
-		b.compact()
-	}
-}
 
 // Client makes a franz-go client for the listener, closed with the test.
 func (l Listener) Client(t testing.TB, opts ...kgo.Opt) *kgo.Client {

@@ -28,10 +28,10 @@ func StartFake(t testing.TB, opts ...kfake.Opt) *Broker {
 	}
 
 	opts = append([]kfake.Opt{kfake.DataDir(t.TempDir())}, opts...)
-	plain := start(opts...)
-	b.Plain = Listener{Addr: plain.ListenAddrs()[0]}
+	b.Fake = start(opts...)
+	b.Plain = Listener{Addr: b.Fake.ListenAddrs()[0]}
 	var ports []int
-	for _, addr := range plain.ListenAddrs() {
+	for _, addr := range b.Fake.ListenAddrs() {
 		_, port, err := net.SplitHostPort(addr)
 		if err != nil {
 			t.Fatal(err)
@@ -42,10 +42,9 @@ func StartFake(t testing.TB, opts ...kfake.Opt) *Broker {
 		}
 		ports = append(ports, n)
 	}
-	b.stop = func(testing.TB) { plain.Close() }
-	b.compact = func() { plain.Compact() }
-	b.start = func(testing.TB) { plain = start(append(opts, kfake.Ports(ports...))...) }
-	t.Cleanup(func() { plain.Close() })
+	b.stop = func(testing.TB) { b.Fake.Close() }
+	b.start = func(testing.TB) { b.Fake = start(append(opts, kfake.Ports(ports...))...) }
+	t.Cleanup(func() { b.Fake.Close() })
 
 	sasl := start(kfake.EnableSASL(), kfake.Superuser("PLAIN", Username, Password),
 		kfake.Superuser("SCRAM-SHA-256", Username, Password), kfake.Superuser("SCRAM-SHA-512", Username, Password))
