@@ -111,7 +111,7 @@ func (c *compiler) overrides(cfg Config, classes map[string]Class, now time.Time
 	text, _ := json.Marshal(cfg.Overrides)
 	sum := sha256.Sum256(text)
 	info := ListInfo{
-		Name: Overrides, Format: "config", SHA256: fmt.Sprintf("%x", sum), Version: fmt.Sprintf("sha256:%x", sum[:6]),
+		Name: Overrides, Format: configured, SHA256: fmt.Sprintf("%x", sum), Version: fmt.Sprintf("sha256:%x", sum[:6]),
 		Fetched: now.UTC().Truncate(time.Second), Rules: len(cfg.Overrides), Categories: make(map[string]int),
 	}
 	for _, o := range cfg.Overrides {
@@ -156,7 +156,7 @@ func (c *compiler) add(name []byte, member uint32) error {
 	labels := bytes.Count(name, []byte{'.'}) + 1
 	c.key.walk(name, labels, maxLabels, one)
 	c.second.walk(name, labels, maxLabels, two)
-	if one.n != labels || one.wide {
+	if one.n != labels || one.odd {
 		return errors.New("a rule that is no canonical name: the copy that was taken is damaged")
 	}
 	c.most, c.least = max(c.most, labels), min(c.least, labels)

@@ -21,7 +21,7 @@ type suffixes struct {
 	hash  [maxLabels]uint64
 	start [maxLabels]uint8
 	n     int  // how many
-	wide  bool // the host has bytes above 0x7f: nothing was hashed
+	odd   bool // the host has a colon or bytes above 0x7f: nothing was hashed
 }
 
 const (
@@ -37,12 +37,11 @@ func lower(w uint64) uint64 {
 	return w | (upper&^w&highs)>>2
 }
 
-// dots answers a bit per byte of w that is a dot.
-func dots(w uint64) uint64 {
-	x := w ^ ('.' * ones)
-	zero := ^(((x & lows) + lows) | x | lows)
-	return (zero >> 7) * 0x0102040810204080 >> 56
-}
+// zeros answers the high bit of each byte of x that is zero.
+func zeros(x uint64) uint64 { return ^(((x & lows) + lows) | x | lows) }
+
+// gather moves the high bits of eight bytes together, the lowest byte's first.
+func gather(x uint64) uint64 { return (x >> 7) * 0x0102040810204080 >> 56 }
 
 func sipRound(v0, v1, v2, v3 uint64) (uint64, uint64, uint64, uint64) {
 	v0 += v1
@@ -64,34 +63,38 @@ func sipRound(v0, v1, v2, v3 uint64) (uint64, uint64, uint64, uint64) {
 // top byte is its length with the high bit set; no byte of a name has that bit, so two names never share an encoding, and the
 // state after a label serves every longer name.
 func (k hashKey) walk(host []byte, least, most int, s *suffixes) {
-	s.n, s.wide = 0, false
+	s.n, s.odd = 0, false
 	if len(host) == 0 || len(host) > maxHost {
 		return
 	}
 	var (
 		name [maxHost + 11]byte // eight readable bytes behind the last label
 		dot  [4]uint64
-		wide uint64
+		odd  uint64
 		i    int
 	)
 	for ; i+8 <= len(host); i += 8 {
 		w := lower(binary.LittleEndian.Uint64(host[i:]))
-		wide |= w & highs
-		dot[i>>6] |= dots(w) << (i & 63)
+		odd |= w&highs | zeros(w^':'*ones)
+		dot[i>>6&3] |= gather(zeros(w^'.'*ones)) << (i & 63)
 		binary.LittleEndian.PutUint64(name[i:], w)
 	}
-	if i < len(host) {
+	if rest := len(host) - i; rest > 0 {
 		var w uint64
-		for j := len(host) - 1; j >= i; j-- {
-			w = w<<8 | uint64(host[j])
+		if len(host) >= 8 {
+			w = binary.LittleEndian.Uint64(host[len(host)-8:]) >> (64 - 8*uint(rest))
+		} else {
+			for j := rest - 1; j >= 0; j-- {
+				w = w<<8 | uint64(host[j])
+			}
 		}
 		w = lower(w)
-		wide |= w & highs
-		dot[i>>6] |= dots(w) << (i & 63)
+		odd |= w&highs | zeros(w^':'*ones)
+		dot[i>>6&3] |= gather(zeros(w^'.'*ones)) << (i & 63)
 		binary.LittleEndian.PutUint64(name[i:], w)
 	}
-	if wide != 0 {
-		s.wide = true
+	if odd != 0 {
+		s.odd = true
 		return
 	}
 
@@ -120,7 +123,7 @@ func (k hashKey) walk(host []byte, least, most int, s *suffixes) {
 			v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
 			v0 ^= w
 		}
-		w := binary.LittleEndian.Uint64(name[p:])&(1<<(8*uint(end-p))-1) | uint64(0x80|end-start)<<56
+		w := binary.LittleEndian.Uint64(name[p:])&(1<<(8*uint(end-p))-1) | uint64(0x80|(end-start))<<56
 		v3 ^= w
 		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
 		v0 ^= w

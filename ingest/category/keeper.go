@@ -125,7 +125,7 @@ func (k *Keeper) Collect(ch chan<- prometheus.Metric) {
 }
 
 // Load brings a table into use before the first lookup: the compiled file when it fits the configuration, at once and without
-// asking any source; else a new one.
+// asking any source; else what Compile makes.
 func (k *Keeper) Load(ctx context.Context) error {
 	if k.cfg.Directory != "" {
 		if t, fi, err := openWith(k.file()); err == nil && t.manifest.Recipe == k.cfg.recipe() {
@@ -135,7 +135,7 @@ func (k *Keeper) Load(ctx context.Context) error {
 			return nil
 		}
 	}
-	_, err := k.Update(ctx)
+	_, err := k.Compile(ctx)
 	return err
 }
 
@@ -219,7 +219,12 @@ func (k *Keeper) snapshotFile(list string) string {
 // Update asks every source once, compiles when something changed, and puts the result into use. A source that is out of reach,
 // empty, mostly junk or suddenly much smaller keeps the copy from before; the error names each such list, and the report says
 // the same. The table in use is always whole.
-func (k *Keeper) Update(ctx context.Context) (Report, error) {
+func (k *Keeper) Update(ctx context.Context) (Report, error) { return k.update(ctx, true) }
+
+// Compile is Update without asking servers for lists of which there is a copy already.
+func (k *Keeper) Compile(ctx context.Context) (Report, error) { return k.update(ctx, false) }
+
+func (k *Keeper) update(ctx context.Context, ask bool) (Report, error) {
 	k.one.Lock()
 	defer k.one.Unlock()
 	if k.cfg.Directory != "" {
@@ -238,7 +243,7 @@ func (k *Keeper) Update(ctx context.Context) (Report, error) {
 	classes := k.cfg.classes()
 	for _, l := range k.cfg.all() {
 		before := k.before(l.Name)
-		now, err := k.take(ctx, l, before)
+		now, err := k.take(ctx, l, before, ask)
 		if ctx.Err() != nil {
 			return Report{}, ctx.Err()
 		}
@@ -346,7 +351,7 @@ func (k *Keeper) before(list string) *snapshot {
 }
 
 // take answers before when the source has not changed, and else a new copy that is already saved.
-func (k *Keeper) take(ctx context.Context, l ListConfig, before *snapshot) (*snapshot, error) {
+func (k *Keeper) take(ctx context.Context, l ListConfig, before *snapshot, ask bool) (*snapshot, error) {
 	t, err := newTaker(l, k.cfg.classes(), k.cfg.MaxBytes)
 	if err != nil {
 		return nil, err
@@ -356,6 +361,8 @@ func (k *Keeper) take(ctx context.Context, l ListConfig, before *snapshot) (*sna
 	switch {
 	case isBuiltin(l.Source):
 		err = t.builtin(ctx)
+	case isURL(l.Source) && !ask && before != nil && before.Stamp == how:
+		return before, nil
 	case isURL(l.Source):
 		var same bool
 		if same, err = k.fetch(ctx, t, how, before); same {

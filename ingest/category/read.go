@@ -27,6 +27,9 @@ const (
 	SquidGuard Format = "squidguard" // a tree or tar archive of <folder>/domains, as UT1 publishes
 )
 
+// configured is the format of local overrides in the manifest; no source has it.
+const configured Format = "config"
+
 var formats = [...]Format{Auto, Domains, Hosts, Adblock, Dnsmasq, Unbound, Wildcard, RPZ, SquidGuard}
 
 // UnmarshalText reads the name of a format.
@@ -35,7 +38,7 @@ func (f *Format) UnmarshalText(text []byte) error {
 		*f = Auto
 		return nil
 	}
-	if !slices.Contains(formats[:], Format(text)) {
+	if !slices.Contains(formats[:], Format(text)) && Format(text) != configured {
 		return fmt.Errorf("%q is no list format: use auto, domains, hosts, adblock, dnsmasq, unbound, wildcard, rpz or squidguard", text)
 	}
 	*f = Format(text)
@@ -341,8 +344,8 @@ func (r *reader) adblock(line []byte) {
 			r.skip(HasPath)
 		case !closed, bytes.IndexByte(name, '*') >= 0, bytes.IndexByte(name, '^') >= 0:
 			r.skip(Pattern)
-		case bytes.IndexByte(name, ':') >= 0 && !looksNumeric(name):
-			r.skip(Options)
+		case bytes.IndexByte(name, ':') >= 0 && isName(name):
+			r.skip(Options) // one port of it
 		default:
 			r.take(name, exception)
 		}

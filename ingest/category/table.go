@@ -137,13 +137,13 @@ type Table struct {
 	domains  uint64
 	manifest manifest
 	sets     []set
+	special  []bool // by set: it has an exception or a protected member, so shorter suffixes have a say
 }
 
 // set is one combination of members that at least one domain has.
 type set struct {
 	verdict Verdict // of its first member
 	members []member
-	special bool // an exception or a protected member: shorter suffixes have a say
 }
 
 type member struct {
@@ -229,7 +229,7 @@ func (t *Table) resolveSets() error {
 			},
 		}
 	}
-	t.sets = make([]set, len(m.Sets))
+	t.sets, t.special = make([]set, len(m.Sets)), make([]bool, len(m.Sets))
 	for i, numbers := range m.Sets {
 		s := &t.sets[i]
 		for _, n := range numbers {
@@ -242,7 +242,7 @@ func (t *Table) resolveSets() error {
 		for j := range s.members {
 			x := &s.members[j]
 			x.verdict.Categories = names
-			s.special = s.special || x.exception || x.verdict.Class == Protected
+			t.special[i] = t.special[i] || x.exception || x.verdict.Class == Protected
 		}
 		if len(s.members) > 0 && !s.members[0].exception {
 			s.verdict = s.members[0].verdict
@@ -297,12 +297,17 @@ func (t *Table) probe(h uint64) int {
 	b, _ := bits.Mul64(h, t.spread)
 	want := h << 16
 	for ; b < t.total; b++ {
-		line := t.buckets[b*bucketBytes : b*bucketBytes+bucketBytes : b*bucketBytes+bucketBytes]
+		line := t.buckets[b*bucketBytes:]
+		line = line[:bucketBytes:bucketBytes]
+		// All eight slots are compared without a branch, which would be guessed wrong at every hit. A free slot adds nothing, and
+		// the compiler has seen to it that at most one other does.
+		var got uint64
 		for i := 0; i < bucketBytes; i += slotBytes {
-			if e := binary.LittleEndian.Uint64(line[i:]); e&^mostSets == want {
-				// A free slot looks like a domain with 48 zero bits in set 0, which is the answer that it means.
-				return int(e & mostSets)
-			}
+			e := binary.LittleEndian.Uint64(line[i:])
+			got |= e & -((((e ^ want) >> 16) - 1) >> 63)
+		}
+		if got != 0 {
+			return int(got & mostSets)
 		}
 		if binary.LittleEndian.Uint64(line[bucketBytes-slotBytes:]) == 0 {
 			return 0
@@ -317,29 +322,69 @@ type found struct {
 	set     [maxLabels]uint16
 	last    int  // the longest suffix that is a rule, -1 for none
 	special bool // lookup by the longest suffix alone may be wrong
+	touched byte // keeps the compiler from dropping loads that are made ahead
 }
 
 // find fills f. It answers the host without final dot, port and brackets.
 func (t *Table) find(host []byte, f *found) []byte {
-	f.last, f.special = -1, false
-	if n := len(host); n > 0 && host[n-1] == '.' {
-		host = host[:n-1]
+	f.last = -1
+	n := len(host)
+	if n > 0 && host[n-1] == '.' {
+		n--
+		host = host[:n]
 	}
-	if bytes.IndexByte(host, ':') >= 0 {
-		host = stripPort(host)
-	}
-	if looksNumeric(host) {
-		a, ok := parseAddress(host)
-		if !ok {
-			return host
-		}
-		f.n, f.start[0], f.hash[0] = 1, 0, t.key.address(a.As16())
-		t.look(f, 0)
+	if n == 0 {
 		return host
 	}
+	if host[n-1]-'0' < 10 && looksNumeric(host) {
+		return t.findAddress(host, f)
+	}
 	t.key.walk(host, t.least, t.most, &f.suffixes)
-	if f.wide {
-		t.walkWide(host, f)
+	if f.odd {
+		return t.findOdd(host, f)
+	}
+	// The lines that will be compared are asked for together: one wait for memory instead of one after the other.
+	var touched byte
+	for i := t.least - 1; i < f.n; i++ {
+		b, _ := bits.Mul64(f.hash[i], t.spread)
+		touched |= t.buckets[b*bucketBytes]
+	}
+	f.touched = touched
+	for i := t.least - 1; i < f.n; i++ {
+		t.look(f, i)
+	}
+	return host
+}
+
+func (t *Table) findAddress(host []byte, f *found) []byte {
+	if bare := stripPort(host); len(bare) < len(host) {
+		return t.find(bare, f)
+	}
+	if a, ok := parseAddress(host); ok {
+		f.n, f.start[0], f.hash[0] = 1, 0, t.key.address(a.As16())
+		t.look(f, 0)
+	}
+	return host
+}
+
+// findOdd is the way of hosts with a port, IPv6 addresses, and names that were logged in letters instead of A-labels.
+func (t *Table) findOdd(host []byte, f *found) []byte {
+	if bytes.IndexByte(host, ':') >= 0 {
+		return t.findAddress(host, f)
+	}
+	ascii, ok := asciiHost(host)
+	if !ok {
+		return host
+	}
+	t.key.walk(ascii, t.least, t.most, &f.suffixes)
+	if f.odd || len(host) > maxHost {
+		f.n = 0
+		return host
+	}
+	for i, end := 0, len(host); i < f.n; i++ {
+		start := bytes.LastIndexByte(host[:end], '.') + 1
+		f.start[i] = uint8(start)
+		end = max(0, start-1)
 	}
 	for i := t.least - 1; i < f.n; i++ {
 		t.look(f, i)
@@ -350,28 +395,10 @@ func (t *Table) find(host []byte, f *found) []byte {
 func (t *Table) look(f *found, i int) {
 	n := t.probe(f.hash[i])
 	f.set[i] = 0
-	if n != 0 && n < len(t.sets) {
+	if n != 0 && n < len(t.special) {
 		f.set[i] = uint16(n)
 		f.last = i
-		f.special = f.special || t.sets[n].special
-	}
-}
-
-// walkWide is the way of a host that was logged in letters instead of A-labels: rare, and the only one that allocates.
-func (t *Table) walkWide(host []byte, f *found) {
-	ascii, ok := asciiHost(host)
-	if !ok {
-		return
-	}
-	t.key.walk(ascii, t.least, t.most, &f.suffixes)
-	if f.wide || len(host) > 255 {
-		f.n = 0
-		return
-	}
-	for i, end := 0, len(host); i < f.n; i++ {
-		start := bytes.LastIndexByte(host[:end], '.') + 1
-		f.start[i] = uint8(start)
-		end = max(0, start-1)
+		f.special = f.special || t.special[n]
 	}
 }
 
