@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,7 +97,7 @@ func (w *logWriter) close() error {
 }
 
 // runGenerate writes what o asks for: lines to stdout or everything to a folder; how long it took goes to log.
-func runGenerate(ctx context.Context, stdout, log io.Writer, o generateOptions) (err error) {
+func runGenerate(ctx context.Context, stdout, log io.Writer, o generateOptions) error {
 	if o.out == "" {
 		return usageErrorf("say where to write: --out DIR, or --out - for standard output")
 	}
@@ -109,6 +110,9 @@ func runGenerate(ctx context.Context, stdout, log io.Writer, o generateOptions) 
 		f, ok := synthetic.FormatByName(name)
 		if !ok {
 			return usageErrorf("--format: there is no format %q; there are %s, and all", name, strings.Join(synthetic.FormatNames(), ", "))
+		}
+		if slices.ContainsFunc(formats, func(o synthetic.Format) bool { return o.Name == f.Name }) {
+			return usageErrorf("--format names %s twice", f.Name)
 		}
 		formats = append(formats, f)
 	}
@@ -137,9 +141,9 @@ func runGenerate(ctx context.Context, stdout, log io.Writer, o generateOptions) 
 	}
 	began := o.now()
 	var logs []*logWriter
-	defer func() {
+	defer func() { // what an error has left open; the error itself says more than their closing would
 		for _, w := range logs {
-			err = errors.Join(err, w.close())
+			w.close()
 		}
 	}()
 	for _, f := range formats {
@@ -177,6 +181,13 @@ func runGenerate(ctx context.Context, stdout, log io.Writer, o generateOptions) 
 				return fmt.Errorf("generate: write %s: %w", w.format.Name, err)
 			}
 		}
+	}
+	for _, w := range logs {
+		err = errors.Join(err, w.close())
+	}
+	logs = nil
+	if err != nil {
+		return fmt.Errorf("generate: write the logs: %w", err)
 	}
 	took := o.now().Sub(began)
 	if o.out == "-" {

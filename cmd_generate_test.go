@@ -223,7 +223,7 @@ func TestGenerateWritesWhatItSays(t *testing.T) {
 		t.Errorf("exit code %d, %d lines on standard output", code, bytes.Count(out.Bytes(), []byte{'\n'}))
 	}
 	for _, wrong := range [][]string{
-		{}, {"--out", "-", "--format", "all"}, {"--out", dir, "--format", "morse"}, {"--out", dir, "--lines", "0"}, {"--out", dir, "--days", "0"},
+		{}, {"--out", "-", "--format", "all"}, {"--out", dir, "--format", "morse"}, {"--out", dir, "--format", "squid_native, squid_native"}, {"--out", dir, "--lines", "0"}, {"--out", dir, "--days", "0"},
 		{"--out", dir, "--from", "soon"}, {"--out", dir, "--bad", "0.9"}, {"--out", dir, "extra"}, {"--out", dir, "--people", "3"}, {"--nonsense"},
 	} {
 		if code := run(ctx, app, append([]string{"tillsyn", "generate"}, wrong...)); code != exitUsage {

@@ -13,6 +13,7 @@ const (
 	maxPeople = 200_000 // what the subnets of three tenants hold
 	maxDays   = 366
 	maxShards = 1024
+	maxLines  = 10_000_000_000 // beyond it the arithmetic of rates would overflow
 )
 
 // A Config says how large a municipality is and how much of its life is written down.
@@ -56,7 +57,7 @@ func (c Config) Validate() error {
 	check(err == nil, "from is not a date; give it as 2006-01-02")
 	check(err != nil || from.Year() >= 2000 && from.Year() < 2100, "from is outside 2000 to 2099")
 	check(c.Days >= 1 && c.Days <= maxDays, "days is %d; give 1 to %d", c.Days, maxDays)
-	check(c.Lines >= 0, "lines is %d; give 0 or more", c.Lines)
+	check(c.Lines >= 0 && c.Lines <= maxLines, "lines is %d; give 0 to %d", c.Lines, int64(maxLines))
 	check(c.Shards >= 1 && c.Shards <= maxShards, "shards is %d; give 1 to %d", c.Shards, maxShards)
 	check(c.Bad >= 0 && c.Bad <= 0.5, "bad is %v; give 0 to 0.5", c.Bad)
 	check(c.Latin1 >= 0 && c.Latin1 <= 1, "latin1 is %v; give 0 to 1", c.Latin1)

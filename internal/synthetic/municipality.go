@@ -224,7 +224,7 @@ func (m *Municipality) settle(r *random) {
 	for _, row := range rows(nameText) {
 		names[row[0]] = strings.Fields(row[1])
 	}
-	taken := map[string]bool{}
+	taken := map[string]int{}
 	outside := netip.MustParseAddr("172.31.0.10") // in no subnet of the directory
 	unknown := m.addUnit(Tenants()[0].Name, PopulationUnknown, UnitUnknown)
 
@@ -352,7 +352,7 @@ func (m *Municipality) addAddress(u *Unit, v6 bool) int32 {
 	return m.putAddress(a, u)
 }
 
-func (m *Municipality) addPerson(r *random, t int, u *Unit, names map[string][]string, taken map[string]bool) {
+func (m *Municipality) addPerson(r *random, t int, u *Unit, names map[string][]string, taken map[string]int) {
 	id := int32(len(m.people))
 	n := len(u.people)
 	u.people = append(u.people, id)
@@ -386,28 +386,29 @@ func (m *Municipality) addPerson(r *random, t int, u *Unit, names map[string][]s
 }
 
 // userName answers user name and mail address in the tenant's style.
-func (m *Municipality) userName(t int, given, family string, taken map[string]bool) (user, mail string) {
+func (m *Municipality) userName(t int, given, family string, taken map[string]int) (user, mail string) {
 	tenant := Tenants()[t]
 	plainGiven, plainFamily := plainLetters(given), plainLetters(family)
-	for n := 1; ; n++ {
-		suffix := ""
-		if n > 1 {
-			suffix = fmt.Sprint(n)
-		}
-		mail = plainGiven + "." + plainFamily + suffix + "@" + tenant.Mail
-		switch t {
-		case 0:
-			user = plainGiven + "." + plainFamily + suffix
-		case 1:
-			user = fmt.Sprintf("%s\\%s%s%02d", strings.ToUpper(tenant.Name), plainGiven[:2], plainFamily[:2], n)
-		default:
-			user = strings.ToLower(given+"."+family) + suffix + "@" + tenant.Mail
-		}
-		if !taken[strings.ToLower(user)] && !taken[mail] {
-			taken[strings.ToLower(user)], taken[mail] = true, true
-			return user, mail
-		}
+	// Two names that look alike in mail or to the sign-in must not share a number, so both count under the plainest form.
+	base := tenant.Mail + plainGiven + "." + plainFamily
+	if t == 1 {
+		base = tenant.Mail + plainGiven[:2] + plainFamily[:2]
 	}
+	taken[base]++
+	n, suffix := taken[base], ""
+	if n > 1 {
+		suffix = fmt.Sprint(n)
+	}
+	mail = plainGiven + "." + plainFamily + suffix + "@" + tenant.Mail
+	switch t {
+	case 0:
+		user = plainGiven + "." + plainFamily + suffix
+	case 1:
+		user = fmt.Sprintf("%s\\%s%s%02d", strings.ToUpper(tenant.Name), plainGiven[:2], plainFamily[:2], n)
+	default:
+		user = strings.ToLower(given+"."+family) + suffix + "@" + tenant.Mail
+	}
+	return user, mail
 }
 
 // plainLetters writes a name as mail addresses do: lower case, without marks.

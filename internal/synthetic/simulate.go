@@ -60,6 +60,7 @@ type simulation struct {
 	at         int
 	lines      int64
 	scale      uint64 // parts of a million by which use is thinned or thickened
+	storyDays  int    // stories happen on every so many days, the first one included
 	dry        bool   // count requests instead of keeping them
 
 	hourEnd int64 // seconds: until then the local hour is known
@@ -122,7 +123,7 @@ func (m *Municipality) beginLife() {
 		}
 	}
 	m.plantStories()
-	s.scale = 1_000_000
+	s.scale, s.storyDays = 1_000_000, 1
 	if m.config.Lines > 0 {
 		s.calibrate(m)
 		s.end = 0
@@ -157,9 +158,19 @@ func (s *simulation) calibrate(m *Municipality) {
 			expected += visits * perVisit / 1000
 		}
 	}
-	s.random, s.dry, s.waiting = keep, false, 0
+	// What the stories take is not there for the rest, and must not be most of it.
+	s.waiting = 0
+	m.makeAppointments(time.Unix(s.begin, 0).In(m.zone))
+	for _, a := range s.queue {
+		m.visit(a.person, a.site, a.at, a.story+1)
+	}
+	told := int64(s.waiting) * int64(m.config.Days) * 5 / 7
+	s.storyDays = 1 + int(told*4/m.config.Lines)
+	rest := max(m.config.Lines-told/int64(s.storyDays), 1)
+
+	s.random, s.dry, s.waiting, s.queue = keep, false, 0, nil
 	// A little more than that: a run that ends within its last day is better than one that runs into another.
-	s.scale = max(uint64(m.config.Lines)*1_050_000_000/max(expected, 1), 1)
+	s.scale = max(uint64(rest)*1_050_000_000/max(expected, 1), 1)
 }
 
 // clock keeps the local hour of a second, and opens each new local day.
@@ -613,6 +624,9 @@ func (m *Municipality) makeAppointments(local time.Time) {
 	s := &m.simulation
 	s.queue = s.queue[:0]
 	first := local.Unix() <= s.begin
+	if midday := local.Unix() + 43_200; (midday-s.begin)/86_400%int64(s.storyDays) != 0 {
+		return
+	}
 	free := local.Weekday() == time.Saturday || local.Weekday() == time.Sunday
 	for i := range m.stories {
 		st := &m.stories[i]

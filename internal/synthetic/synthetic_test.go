@@ -63,11 +63,11 @@ func lines(t *testing.T, m *Municipality, each func(line []byte)) (sum string, n
 // A changed golden sum means that every truth anybody kept is void: change it on purpose only.
 func TestSameSeedSameBytes(t *testing.T) {
 	for format, want := range map[string]string{
-		"squid_native":    "ca32ad1df091468a",
-		"squid_syslog":    "e9e27252b21af389",
-		"squid_common":    "b846eec02b29580b",
-		"squid_combined":  "e8da75349673c28c",
-		"squid_logformat": "b8a951e0b55e1018",
+		"squid_native":    "5c1637e32fc92a66",
+		"squid_syslog":    "3cde6fd31a82a0f0",
+		"squid_common":    "bc91b65bcef4d005",
+		"squid_combined":  "95b993a52952166b",
+		"squid_logformat": "3a6692ce35083e4d",
 	} {
 		c := small(func(c *Config) { c.Format, c.Bad, c.Latin1, c.Lines = format, 0.01, 0.5, 10_000 })
 		a, n := lines(t, build(t, c), nil)
@@ -299,10 +299,15 @@ func (r *reader) read(t *testing.T, e *Event, f Format, classes map[string]strin
 }
 
 func TestTruthIsWhatTheDefinitionsSay(t *testing.T) {
-	for _, name := range []string{"squid_native", "squid_common", "squid_logformat"} {
+	for name, from := range map[string]string{
+		"squid_native": "2026-10-24", "squid_common": "2027-03-27", "squid_logformat": "2026-12-24", // both ends of summer time, and of a year
+	} {
 		t.Run(name, func(t *testing.T) {
 			f, _ := FormatByName(name)
-			m := build(t, small(func(c *Config) { c.Format, c.Bad, c.Latin1, c.Shards, c.Lines = name, 0.02, 0.3, 7, 25_000 }))
+			m := build(t, small(func(c *Config) {
+				c.From = from
+				c.Format, c.Bad, c.Latin1, c.Shards, c.Lines = name, 0.02, 0.3, 7, 25_000
+			}))
 			r := newReader(t, m)
 			var events, bad, last int64
 			shards := make([]ShardTotals, 7)
@@ -736,6 +741,30 @@ func TestBounds(t *testing.T) {
 		}
 		if _, n := lines(t, m, nil); n != 20_000 {
 			t.Errorf("%d lines", n)
+		}
+	}
+}
+
+// However few lines and however many days, the stories leave room for the rest and the lines reach to the end.
+func TestLinesSpreadOverDays(t *testing.T) {
+	for _, days := range []int{1, 7, 60, 366} {
+		m := build(t, small(func(c *Config) { c.People, c.Days, c.Lines, c.From = 600, days, 20_000, "2026-01-07" }))
+		lines(t, m, nil)
+		truth := m.Truth()
+		begin := time.Date(2026, 1, 7, 0, 0, 0, 0, m.zone)
+		end := begin.AddDate(0, 0, days)
+		if share := truth.Totals.Last.Sub(begin).Hours() / end.Sub(begin).Hours(); share < 0.7 || share > 1.2 {
+			t.Errorf("%d days: the lines end after %.2f of them", days, share)
+		}
+		var told int64
+		for _, s := range truth.Stories {
+			told += s.Requests
+			if s.Requests == 0 {
+				t.Errorf("%d days: nothing of story %s", days, s.Name)
+			}
+		}
+		if told > truth.Totals.Lines*6/10 {
+			t.Errorf("%d days: %d of %d lines are stories", days, told, truth.Totals.Lines)
 		}
 	}
 }
