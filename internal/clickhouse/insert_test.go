@@ -165,14 +165,14 @@ func TestInsertIsOnePartOrRefused(t *testing.T) {
 		t.Errorf("an empty block: %v", err)
 	}
 	// The largest block by rows and the largest by bytes are still one part each.
-	if err := db.Insert(t.Context(), Insert{Query: query, Columns: rows(MaxInsertRows, "x")}); err != nil {
+	if err := db.Insert(t.Context(), Insert{Query: query, Columns: rows(MaxInsertRows, "x"), Timeout: 2 * time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	if got := text(t, db, "SELECT toString(count()) || ' ' || toString(sum(rows)) FROM system.parts WHERE table = 'p' AND active"); got != "1 1048449" {
 		t.Errorf("the largest block by rows: %s", got)
 	}
 	exec(t, db, "TRUNCATE TABLE p")
-	if err := db.Insert(t.Context(), Insert{Query: query, Columns: rows(255, strings.Repeat("x", 1<<20)), Plain: true}); err != nil {
+	if err := db.Insert(t.Context(), Insert{Query: query, Columns: rows(255, strings.Repeat("x", 1<<20)), Plain: true, Timeout: 2 * time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	if got := text(t, db, "SELECT toString(count()) || ' ' || toString(sum(rows)) FROM system.parts WHERE table = 'p' AND active"); got != "1 255" {
