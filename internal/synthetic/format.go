@@ -91,7 +91,7 @@ func (c *clock) append(dst []byte, millis int64) []byte {
 	return append(dst, c.text...)
 }
 
-// seconds appends the seconds of a time in milliseconds, and keeps their digits.
+// A seconds writes times as seconds with three decimals, and keeps the digits of the second it was asked for last.
 type seconds struct {
 	second int64
 	text   []byte

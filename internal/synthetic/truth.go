@@ -73,9 +73,8 @@ type Truth struct {
 	format Format
 }
 
-const (
-	words = 16 // of a set of domain cells
-)
+// words is the size of a set of cells at the domain level, in 64 bits each.
+const words = 16
 
 // measures are the six numbers of a cell.
 type measures struct{ requests, blocked, in, out, people, slots int64 }
