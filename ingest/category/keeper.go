@@ -274,6 +274,10 @@ func (k *Keeper) update(ctx context.Context, ask bool) (Report, error) {
 		report.Lists = append(report.Lists, entry)
 	}
 
+	if whole := k.wholeBefore(len(snapshots)); whole != nil {
+		report.Info = whole.Info()
+		return report, errors.Join(faults...)
+	}
 	table, fi, err := k.build(ctx, snapshots, changed, &report)
 	if err != nil {
 		return report, errors.Join(append(faults, err)...)
@@ -297,6 +301,25 @@ func (k *Keeper) update(ctx context.Context, ask bool) (Report, error) {
 		}
 	}
 	return report, errors.Join(faults...)
+}
+
+// wholeBefore answers the table in use when it has more lists than could be taken now, although the configuration is the same:
+// the copy of one was lost, and its source can't be had. What is compiled still holds it.
+func (k *Keeper) wholeBefore(have int) *Table {
+	if len(k.cfg.Overrides) > 0 {
+		have++
+	}
+	c := k.lists.current.Load()
+	if c == nil && k.cfg.Directory != "" {
+		if t, fi, err := openWith(k.file()); err == nil && t.Verify() == nil && t.manifest.Recipe == k.cfg.recipe() {
+			k.use(t, fi)
+			c = k.lists.current.Load()
+		}
+	}
+	if c == nil || c.table.manifest.Recipe != k.cfg.recipe() || len(c.table.manifest.Lists) <= have {
+		return nil
+	}
+	return c.table
 }
 
 // build answers the table that fits the snapshots: the one on disk, or a new one.
