@@ -842,7 +842,7 @@ func testHandlerErrors(t *testing.T, b *kafkatest.Broker) {
 	}
 
 	broken := errors.New("broken for good")
-	var others atomic.Int32
+	var others, ended atomic.Int32
 	c, err := kafka.New(config(b.Plain, topic), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -851,12 +851,14 @@ func testHandlerErrors(t *testing.T, b *kafkatest.Broker) {
 		if p.ID() == 0 {
 			return kafka.Fatal(broken)
 		}
-		<-ctx.Done()
 		others.Add(1)
+		<-ctx.Done()
+		time.Sleep(100 * time.Millisecond) // longer than Run would take if it did not wait
+		ended.Add(1)
 		return nil
 	})
-	if !errors.Is(err, broken) || others.Load() != 1 {
-		t.Errorf("Run returned %v after %d other handlers had ended", err, others.Load())
+	if !errors.Is(err, broken) || others.Load() != ended.Load() {
+		t.Errorf("Run returned %v after %d of %d other handlers had ended", err, ended.Load(), others.Load())
 	}
 }
 
