@@ -66,6 +66,26 @@ func openDatabase(ctx context.Context, cfg Config, role string) (*database, erro
 	return &database{DB: db, engine: e}, nil
 }
 
+// engineUsers are the users of the embedded ClickHouse beside its owner, tillsyn_ROLE for each role, with that role's grants on the database.
+func engineUsers(database string) (map[string]engine.User, error) {
+	users := map[string]engine.User{}
+	for _, role := range schemas.Roles() {
+		if role == schemas.RoleOwner {
+			continue
+		}
+		grants, err := schemas.Grants(role, database)
+		if err != nil {
+			return nil, err
+		}
+		u := engine.User{Grants: grants}
+		if role == schemas.RoleQuery || role == schemas.RoleDashboards {
+			u.Settings = map[string]string{"readonly": "2"} // reads only, but may lower its own limits
+		}
+		users["tillsyn_"+role] = u
+	}
+	return users, nil
+}
+
 func startEngine(ctx context.Context, cfg Config) (*engine.Engine, error) {
 	e := cfg.Engine
 	var err error

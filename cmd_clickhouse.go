@@ -18,7 +18,7 @@ import (
 
 func clickhouseCommand() *cli.Command {
 	shared := []cli.Flag{
-		&cli.StringFlag{Name: "data-dir", Value: engine.DefaultConfig().DataDir, Usage: "the `DIRECTORY` of the running engine", EnvVars: []string{"TILLSYN_ENGINE_DATA_DIR"}},
+		&cli.StringFlag{Name: "data-dir", Usage: "the `DIRECTORY` of the running engine (default: engine.data_dir of the configuration)"},
 		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Value: engine.Owner, Usage: "sign in as `USER`"},
 	}
 	return &cli.Command{
@@ -35,8 +35,12 @@ func clickhouseCommand() *cli.Command {
 					if c.Args().Present() {
 						return usageErrorf("clickhouse url takes no argument, but was given %q", c.Args().First())
 					}
+					dir, err := engineDirectory(c)
+					if err != nil {
+						return err
+					}
 					return runClickhouseURL(c.App.Writer, clickhouseURLOptions{
-						dataDir: c.String("data-dir"), user: c.String("user"), http: c.Bool("http"), password: c.Bool("show-password"),
+						dataDir: dir, user: c.String("user"), http: c.Bool("http"), password: c.Bool("show-password"),
 					})
 				},
 			},
@@ -52,7 +56,11 @@ func clickhouseCommand() *cli.Command {
 					if c.Args().Present() {
 						return usageErrorf("clickhouse shell takes no argument, but was given %q; a statement goes into --query", c.Args().First())
 					}
-					o := clickhouseShellOptions{dataDir: c.String("data-dir"), user: c.String("user"), format: c.String("format")}
+					dir, err := engineDirectory(c)
+					if err != nil {
+						return err
+					}
+					o := clickhouseShellOptions{dataDir: dir, user: c.String("user"), format: c.String("format")}
 					in := c.App.Reader
 					if c.IsSet("query") {
 						in = strings.NewReader(c.String("query"))
@@ -150,6 +158,15 @@ func runClickhouseShell(ctx context.Context, in io.Reader, out, faults io.Writer
 			return nil
 		}
 	}
+}
+
+// engineDirectory is where the engine that the command line means keeps its data.
+func engineDirectory(c *cli.Context) (string, error) {
+	if dir := c.String("data-dir"); dir != "" {
+		return dir, nil
+	}
+	cfg, err := configOf(c)
+	return cfg.Engine.DataDir, err
 }
 
 func findEngine(dataDir, user string) (*engine.Running, error) {

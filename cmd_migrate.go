@@ -12,27 +12,20 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tillsyn/internal/clickhouse"
-	"tillsyn/internal/engine"
 	"tillsyn/schemas"
 )
 
 // migrateCommand brings the database to the schema of this tillsyn.
 func migrateCommand() *cli.Command {
-	d := clickhouse.DefaultConfig()
 	return &cli.Command{
 		Name:  "migrate",
 		Usage: "create or upgrade the tables and views in ClickHouse",
 		Description: "Runs the numbered migrations that the database does not have yet. It may be repeated, interrupted, and run twice at once.\n" +
 			"A migration that was changed after it was applied is refused.\n\n" +
-			"Without --address it uses the embedded ClickHouse in --data-dir: the one that runs there, or one started for this.",
+			"Without clickhouse.addresses in the configuration it uses the embedded ClickHouse: the one that runs, or one started\n" +
+			"for this. On a server it must sign in as the user who is to own tables and views (deploy/clickhouse).\n\n" +
+			"Exit codes: 0 done, 1 fault, 2 wrong flags or configuration.",
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "address", Usage: "a ClickHouse server's native `HOST:PORT`; repeat for more"},
-			&cli.StringFlag{Name: "database", Value: d.Database, Usage: "the `NAME` of the database"},
-			&cli.StringFlag{Name: "username", Value: engine.Owner, Usage: "the `USER` who will own tables and views"},
-			&cli.StringFlag{Name: "password-file", Usage: "the `FILE` that holds the password"},
-			&cli.BoolFlag{Name: "tls", Usage: "connect with TLS"},
-			&cli.StringFlag{Name: "ca-file", Usage: "the `FILE` of authorities that sign the server's certificate (PEM)"},
-			&cli.StringFlag{Name: "data-dir", Value: engine.DefaultConfig().DataDir, Usage: "the embedded ClickHouse's `DIRECTORY`"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "show what would run, and change nothing"},
 			&cli.BoolFlag{Name: "json", Usage: "print the result as JSON"},
 		},
@@ -40,105 +33,32 @@ func migrateCommand() *cli.Command {
 			if c.Args().Present() {
 				return usageErrorf("migrate takes no arguments, got %q", c.Args().First())
 			}
-			o := migrateOptions{clickhouse: d, dryRun: c.Bool("dry-run"), json: c.Bool("json")}
-			o.clickhouse.Database, o.clickhouse.Username = c.String("database"), c.String("username")
-			if o.clickhouse.Addresses = c.StringSlice("address"); len(o.clickhouse.Addresses) == 0 {
-				o.engine = engine.DefaultConfig()
-				o.engine.DataDir = c.String("data-dir")
-				for _, flag := range []string{"username", "password-file", "tls", "ca-file"} {
-					if c.IsSet(flag) {
-						return usageErrorf("--%s is for a server: give its --address too", flag)
-					}
-				}
+			cfg, err := configOf(c)
+			if err != nil {
+				return err
 			}
-			o.clickhouse.PasswordFile = c.String("password-file")
-			o.clickhouse.TLS = clickhouse.TLS{Enabled: c.Bool("tls"), CAFile: c.String("ca-file")}
-			return runMigrate(c.Context, c.App.Writer, o)
+			return runMigrate(c.Context, c.App.Writer, cfg, migrateOptions{dryRun: c.Bool("dry-run"), json: c.Bool("json")})
 		},
 	}
 }
 
 type migrateOptions struct {
-	clickhouse clickhouse.Config // without addresses: the embedded engine
-	engine     engine.Config
-	dryRun     bool
-	json       bool
+	dryRun bool
+	json   bool
 }
 
-func runMigrate(ctx context.Context, w io.Writer, o migrateOptions) (err error) {
-	if len(o.clickhouse.Addresses) == 0 {
-		var stop func() error
-		if o.clickhouse, stop, err = embedded(ctx, o.clickhouse, o.engine); err != nil {
-			return fmt.Errorf("migrate: %w", err)
-		}
-		defer func() { err = errors.Join(err, stop()) }()
-	}
-	if err := o.clickhouse.Validate(); err != nil {
-		return usageErrorf("migrate: %w", err)
-	}
-	db, err := clickhouse.Open(ctx, o.clickhouse)
+func runMigrate(ctx context.Context, w io.Writer, cfg Config, o migrateOptions) (err error) {
+	db, err := openDatabase(ctx, cfg, schemas.RoleOwner)
 	if err != nil {
-		return fmt.Errorf("migrate: %w", err)
+		return err
 	}
-	defer db.Close()
+	defer func() { err = errors.Join(err, db.Close()) }()
 	do := db.Migrate
 	if o.dryRun {
 		do = db.PlanMigration
 	}
 	steps, err := do(ctx, schemas.Migrations())
 	return errors.Join(printSteps(w, steps, o), err)
-}
-
-// embedded answers how to reach the engine that runs on a data directory as its owner, and starts one where none runs;
-// stop ends only what was started here.
-func embedded(ctx context.Context, cfg clickhouse.Config, e engine.Config) (clickhouse.Config, func() error, error) {
-	var password string
-	running, err := engine.Find(e.DataDir)
-	if err == nil {
-		cfg.Addresses = []string{running.Address}
-		cfg.Username, password = running.Credentials(engine.Owner)
-		cfg.Password = clickhouse.Password(password)
-		return cfg, func() error { return nil }, nil
-	}
-	if !errors.Is(err, engine.ErrNotRunning) {
-		return cfg, nil, err
-	}
-	if e.Users, err = engineUsers(cfg.Database); err != nil {
-		return cfg, nil, err
-	}
-	started, err := engine.Start(ctx, e)
-	if err != nil {
-		return cfg, nil, err
-	}
-	cfg.Addresses = []string{started.Address()}
-	cfg.Username, password = started.Credentials(engine.Owner)
-	cfg.Password = clickhouse.Password(password)
-	stop := func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-		defer cancel()
-		return started.Stop(ctx)
-	}
-	return cfg, stop, nil
-}
-
-// engineUsers are the users of the embedded ClickHouse beside its owner, tillsyn_ROLE for each role, with that role's grants on the database.
-func engineUsers(database string) (map[string]engine.User, error) {
-	users := map[string]engine.User{}
-	for _, role := range schemas.Roles() {
-		if role == schemas.RoleOwner {
-			continue
-		}
-		grants, err := schemas.Grants(role, database)
-		if err != nil {
-			return nil, err
-		}
-		u := engine.User{Grants: grants}
-		if role == schemas.RoleQuery || role == schemas.RoleDashboards {
-			u.Settings = map[string]string{"readonly": "2"} // reads only, but may lower its own limits
-		}
-		users["tillsyn_"+role] = u
-	}
-	return users, nil
 }
 
 func printSteps(w io.Writer, steps []clickhouse.Step, o migrateOptions) error {

@@ -8,18 +8,17 @@ import (
 	"testing"
 
 	"tillsyn/internal/clickhouse"
-	"tillsyn/internal/engine"
 	"tillsyn/internal/engine/enginetest"
 )
 
 func TestMigrateTheEmbeddedEngine(t *testing.T) {
-	o := migrateOptions{clickhouse: clickhouse.DefaultConfig(), engine: engine.DefaultConfig()}
-	o.clickhouse.Addresses = nil
-	o.engine.DataDir = filepath.Join(t.TempDir(), "engine")
+	var o migrateOptions
+	config := DefaultConfig()
+	config.Engine.DataDir = filepath.Join(t.TempDir(), "engine")
 
 	var out bytes.Buffer
 	o.dryRun = true
-	if err := runMigrate(t.Context(), &out, o); err != nil {
+	if err := runMigrate(t.Context(), &out, config, o); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "would run") || !strings.Contains(out.String(), "CREATE TABLE IF NOT EXISTS web_hourly") {
@@ -28,7 +27,7 @@ func TestMigrateTheEmbeddedEngine(t *testing.T) {
 	o.dryRun = false
 	for _, want := range []string{"now", "UTC"} { // the first run applies, the second only tells when
 		out.Reset()
-		if err := runMigrate(t.Context(), &out, o); err != nil {
+		if err := runMigrate(t.Context(), &out, config, o); err != nil {
 			t.Fatal(err)
 		}
 		for _, line := range strings.Split(strings.TrimSpace(out.String()), "\n")[1:] {
@@ -40,11 +39,11 @@ func TestMigrateTheEmbeddedEngine(t *testing.T) {
 
 	// An engine that runs already is used, not started again.
 	cfg := enginetest.Config(t, nil)
-	cfg.DataDir = o.engine.DataDir
+	cfg.DataDir = config.Engine.DataDir
 	enginetest.Start(t, cfg)
 	o.json = true
 	out.Reset()
-	if err := runMigrate(t.Context(), &out, o); err != nil {
+	if err := runMigrate(t.Context(), &out, config, o); err != nil {
 		t.Fatal(err)
 	}
 	var answer struct {
@@ -57,7 +56,7 @@ func TestMigrateTheEmbeddedEngine(t *testing.T) {
 
 func TestMigrateFlags(t *testing.T) {
 	for _, args := range [][]string{
-		{"migrate", "extra"}, {"migrate", "--username", "x"}, {"migrate", "--address", "nowhere"}, {"migrate", "--address", "a:1", "--database", "a b"}, {"migrate", "--no-such-flag"},
+		{"migrate", "extra"}, {"migrate", "--no-such-flag"}, {"--config", "no-such-file", "migrate"},
 	} {
 		app := newApp()
 		var out bytes.Buffer

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -64,26 +66,12 @@ func runServe(ctx context.Context, errOut io.Writer, cfg Config, ready func(addr
 	if len(cfg.Ingest.Sources) == 0 || len(cfg.Kafka.Brokers) == 0 {
 		return usageErrorf("nothing to read: configure kafka.brokers and ingest.sources")
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	if cfg.Embedded() {
-		e, err := startEngine(ctx, cfg)
+		stop, err := keepEngine(ctx, &cfg, log)
 		if err != nil {
 			return err
 		}
-		log.Info("ClickHouse runs inside tillsyn", "address", e.Address(), "data", cfg.Engine.DataDir)
-		defer func() {
-			stop, done := context.WithTimeout(context.Background(), 10*time.Second)
-			defer done()
-			err = errors.Join(err, e.Stop(stop))
-		}()
-		go func() {
-			select {
-			case <-e.Done():
-				cancel(fmt.Errorf("the embedded ClickHouse is gone: %w", e.Err()))
-			case <-ctx.Done():
-			}
-		}()
+		defer func() { err = errors.Join(err, stop()) }()
 		if err := migrateEmbedded(ctx, cfg); err != nil {
 			return err
 		}
@@ -122,14 +110,75 @@ func runServe(ctx context.Context, errOut io.Writer, cfg Config, ready func(addr
 	err = in.Kafka(ctx, consumer)
 	stopBackground()
 	err = errors.Join(err, <-faults, <-faults)
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		err = errors.Join(err, cause)
-	}
 	if err != nil && errors.Is(err, context.Canceled) {
 		err = nil // it was told to stop
 	}
 	return err
 }
+
+// keepEngine starts the embedded engine, and starts it again on the same ports whenever it dies: one that a client killed
+// by a bad packet must not end ingest, which waits and goes on. stop ends it.
+func keepEngine(ctx context.Context, cfg *Config, log *slog.Logger) (stop func() error, err error) {
+	e, err := startEngine(ctx, *cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range []struct {
+		address string
+		port    *int
+	}{{e.Address(), &cfg.Engine.TCPPort}, {e.HTTPAddress(), &cfg.Engine.HTTPPort}} {
+		_, text, err := net.SplitHostPort(p.address)
+		if err == nil {
+			*p.port, err = strconv.Atoi(text)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("read the engine's address: %w", err), e.Stop(context.WithoutCancel(ctx)))
+		}
+	}
+	log.Info("ClickHouse runs inside tillsyn", "address", e.Address(), "data", cfg.Engine.DataDir)
+	keep := *cfg
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() {
+		wait := firstEngineRetry
+		for {
+			select {
+			case <-ctx.Done():
+				ctx, done := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+				defer done()
+				ended <- e.Stop(ctx)
+				return
+			case <-e.Done():
+			}
+			log.Error("the embedded ClickHouse died and is started again", "error", e.Err())
+			for {
+				again, err := startEngine(ctx, keep)
+				if err == nil {
+					e, wait = again, firstEngineRetry
+					break
+				}
+				if ctx.Err() != nil {
+					ended <- nil
+					return
+				}
+				log.Error("the embedded ClickHouse does not start", "error", err, "again in", wait)
+				t := time.NewTimer(wait)
+				select {
+				case <-ctx.Done():
+				case <-t.C:
+				}
+				t.Stop()
+				wait = min(2*wait, lastEngineRetry)
+			}
+		}
+	}()
+	return func() error { cancel(); return <-ended }, nil
+}
+
+const (
+	firstEngineRetry = 200 * time.Millisecond
+	lastEngineRetry  = 10 * time.Second
+)
 
 // serveMetrics answers /metrics and /healthz; there is nothing personal in either.
 func serveMetrics(cfg Config, metrics *prometheus.Registry, checks ...any) (*http.Server, string, error) {

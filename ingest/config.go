@@ -33,10 +33,10 @@ type Source struct {
 	InternalDomains []string `yaml:"internal_domains"`
 }
 
-// DefaultConfig has no source. Its batches take about 60 MiB.
+// DefaultConfig has no source. Its batches take about 50 MiB.
 func DefaultConfig() Config {
 	return Config{
-		Batch:         Limits{Events: 1_000_000, Grains: 150_000, MaxAge: 10 * time.Second, Rejects: 200_000},
+		Batch:         Limits{Events: 1_000_000, Grains: 100_000, MaxAge: 10 * time.Second, Rejects: 200_000},
 		InsertTimeout: 20 * time.Second,
 		StatisticsKey: "var/statistics.key",
 	}

@@ -5,7 +5,7 @@
 -- Parameters: from, to: first and last local day; tenant, population: '' is all; unit, category: '' is all together.
 
 CREATE OR REPLACE VIEW web_by_hour
-DEFINER = tillsyn SQL SECURITY DEFINER
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT hour, sum(requests) AS requests, sum(blocked) AS blocked, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
     max(people) AS people, sum(active_slots) AS active_slots
 FROM
@@ -26,7 +26,7 @@ HAVING people >= greatest(5, {k:UInt32})
 COMMENT 'Web use by UTC hour';
 
 CREATE OR REPLACE VIEW web_by_day
-DEFINER = tillsyn SQL SECURITY DEFINER
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT day, sum(requests) AS requests, sum(blocked) AS blocked, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
     max(people) AS people, sum(active_slots) AS active_slots
 FROM
@@ -47,7 +47,7 @@ HAVING people >= greatest(5, {k:UInt32})
 COMMENT 'Web use by local day';
 
 CREATE OR REPLACE VIEW web_by_unit
-DEFINER = tillsyn SQL SECURITY DEFINER
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT tenant, unit, sum(requests) AS requests, sum(blocked) AS blocked, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
     max(people) AS people, sum(active_slots) AS active_slots
 FROM
@@ -68,7 +68,7 @@ HAVING people >= greatest(5, {k:UInt32})
 COMMENT 'Web use by unit';
 
 CREATE OR REPLACE VIEW web_by_category
-DEFINER = tillsyn SQL SECURITY DEFINER
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT category, sum(requests) AS requests, sum(blocked) AS blocked, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
     max(people) AS people, sum(active_slots) AS active_slots
 FROM
@@ -89,7 +89,7 @@ HAVING people >= greatest(5, {k:UInt32})
 COMMENT 'Web use by category';
 
 CREATE OR REPLACE VIEW web_by_domain
-DEFINER = tillsyn SQL SECURITY DEFINER
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT domain, category, sum(requests) AS requests, sum(blocked) AS blocked, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
     max(people) AS people, sum(active_slots) AS active_slots
 FROM
@@ -110,7 +110,7 @@ HAVING people >= greatest(5, {k:UInt32})
 COMMENT 'Web use by domain';
 
 CREATE OR REPLACE VIEW web_by_country
-DEFINER = tillsyn SQL SECURITY DEFINER
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT country, sum(requests) AS requests, sum(blocked) AS blocked, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
     max(people) AS people, sum(active_slots) AS active_slots
 FROM
@@ -131,7 +131,7 @@ HAVING people >= greatest(5, {k:UInt32})
 COMMENT 'Web use by country of the destination; it is not known by category';
 
 CREATE OR REPLACE VIEW web_guest_volume
-DEFINER = tillsyn SQL SECURITY DEFINER
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT tenant, day, sum(requests) AS requests, sum(blocked) AS blocked, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out
 FROM web_hourly
 WHERE mark = 0 AND population = 'guest' AND unit = '' AND category = ''
