@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"tillsyn/ingest"
+	"tillsyn/ingest/parse"
 	"tillsyn/schemas"
 )
 
@@ -98,11 +101,12 @@ type importOptions struct {
 
 // An imported says what became of one file.
 type imported struct {
-	File       string `json:"file"`
-	Events     uint64 `json:"events"`
-	Rejects    uint64 `json:"rejects"`
-	Skipped    uint64 `json:"skipped"`
-	Unfinished bool   `json:"unfinished_last_line"`
+	File       string                  `json:"file"`
+	Events     uint64                  `json:"events"`
+	Rejects    uint64                  `json:"rejects"`
+	Reasons    map[parse.Reason]uint64 `json:"reasons,omitempty"` // of the rejects
+	Skipped    uint64                  `json:"skipped"`
+	Unfinished bool                    `json:"unfinished_last_line"`
 }
 
 func runImport(ctx context.Context, stdin io.Reader, out, errOut io.Writer, cfg Config, o importOptions) (err error) {
@@ -138,10 +142,13 @@ func runImport(ctx context.Context, stdin io.Reader, out, errOut io.Writer, cfg 
 	fmt.Fprintln(t, "FILE\tEVENTS\tREJECTS\tSKIPPED")
 	for _, d := range done {
 		note := ""
+		for _, reason := range slices.Sorted(maps.Keys(d.Reasons)) {
+			note += fmt.Sprintf("\t%s: %d", reason, d.Reasons[reason])
+		}
 		if d.Events+d.Rejects+d.Skipped == 0 {
-			note = "\tnothing new"
+			note += "\tnothing new"
 		} else if d.Unfinished {
-			note = "\tthe last line is still being written"
+			note += "\tthe last line is still being written"
 		}
 		fmt.Fprintf(t, "%s\t%d\t%d\t%d%s\n", d.File, d.Events, d.Rejects, d.Skipped, note)
 	}
@@ -178,5 +185,6 @@ func importFile(ctx context.Context, stdin io.Reader, errOut io.Writer, in *inge
 		return result, fmt.Errorf("import %s: %w", path, err)
 	}
 	result.Events, result.Rejects, result.Skipped, result.Unfinished = total.Events, total.Rejects, total.Skipped, f.Unfinished()
+	result.Reasons = total.Reasons
 	return result, nil
 }

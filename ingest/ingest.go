@@ -12,6 +12,7 @@ import (
 
 	"tillsyn/ingest/category"
 	"tillsyn/ingest/kafka"
+	"tillsyn/ingest/parse"
 	"tillsyn/ingest/resolve"
 	"tillsyn/internal/seal"
 )
@@ -45,9 +46,17 @@ func New(cfg Config, dep Dependencies) (*Ingester, error) {
 	return in, nil
 }
 
+// Total is what was read of a partition.
+type Total struct {
+	Records, Events, Rejects, Skipped uint64
+	Next                              int64                   // the offset after it; 0 if nothing was read
+	Reasons                           map[parse.Reason]uint64 // of the rejects
+}
+
 // Once reads one partition until its source has no more, ctx ends or something fails. progress, which may be nil, hears
 // of each batch that is in. It answers what was read, which after a fault is what is known to be in.
-func (in *Ingester) Once(ctx context.Context, p Partition, src Source, progress func(LedgerRow)) (total LedgerRow, err error) {
+func (in *Ingester) Once(ctx context.Context, p Partition, src Source, progress func(LedgerRow)) (total Total, err error) {
+	total.Reasons = map[parse.Reason]uint64{}
 	r, err := in.runner(p, src)
 	if err != nil {
 		return total, err
@@ -59,6 +68,11 @@ func (in *Ingester) Once(ctx context.Context, p Partition, src Source, progress 
 		total.Rejects += row.Rejects
 		total.Skipped += row.Skipped
 		total.Next = row.Next
+		if w, ok := b.(*webBatch); ok {
+			for k, n := range w.rejects {
+				total.Reasons[k.reason] += n
+			}
+		}
 		if progress != nil {
 			progress(row)
 		}
