@@ -29,6 +29,40 @@ node_modules/.package-lock.json: package.json package-lock.json
 	fi
 	@touch $@
 
+.PHONY: build
+build: setup ## build ./tillsyn
+	go build -o tillsyn .
+
+.PHONY: demo
+demo: build ## see it work: a week of a municipality that does not exist, from Kafka to statistics
+	./tillsyn demo
+
+.PHONY: test
+test: setup ## run every test but those that need Apache Kafka
+	go vet ./...
+	go test -count=1 -timeout 60m ./...
+
+.PHONY: check
+check: ## formatting, vet, tidy modules and the shipped configuration
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "check: run gofmt -w on these" >&2; exit 1; }
+	go vet ./...
+	go mod tidy -diff
+	go run . --config deploy/tillsyn.example.yaml config check
+
+.PHONY: bench
+bench: setup ## measure: parsers, lists, tokens, rollup, and the whole pipeline from Kafka to ClickHouse
+	go test -run '^$$' -bench . -benchtime 1s ./ingest/... ./aggregate ./internal/seal ./internal/synthetic
+
+FUZZTIME ?= 1m
+.PHONY: fuzz
+fuzz: ## fuzz every target for FUZZTIME (1m)
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
 # The stamp stands for a whole set of jars of the version in the pom.
 .cache/kafka/.complete: ingest/kafka/testdata/broker/pom.xml
 	@command -v mvn >/dev/null && command -v java >/dev/null || { echo "test-kafka: Java 17 and Maven are needed (Debian: apt-get install openjdk-17-jre-headless maven)" >&2; exit 1; }
