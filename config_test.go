@@ -334,3 +334,61 @@ func FuzzParseConfig(f *testing.F) {
 		}
 	})
 }
+
+// The configurations in deploy can be used, and the commands that run there exist.
+func TestDeployedConfigs(t *testing.T) {
+	files, err := filepath.Glob("deploy/*/*.yaml")
+	if err != nil || len(files) < 3 {
+		t.Fatal(files, err)
+	}
+	for _, path := range files {
+		if _, err := loadConfig(path); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	text, err := os.ReadFile("docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var compose struct {
+		Services map[string]struct {
+			Image   string   `yaml:"image"`
+			Command []string `yaml:"command"`
+		} `yaml:"services"`
+	}
+	if err := yaml.Unmarshal(text, &compose); err != nil {
+		t.Fatal(err)
+	}
+	unit, err := os.ReadFile("deploy/systemd/tillsyn.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := [][]string{}
+	for name, s := range compose.Services {
+		if s.Image == "tillsyn:local" {
+			if len(s.Command) == 0 {
+				t.Errorf("%s has no command", name)
+			}
+			lines = append(lines, s.Command)
+		}
+	}
+	for line := range strings.Lines(string(unit)) {
+		if _, args, ok := strings.Cut(line, "/usr/local/bin/tillsyn --config"); ok {
+			lines = append(lines, strings.Fields("--config"+args))
+		}
+	}
+	if len(lines) < 5 {
+		t.Errorf("only %d command lines were found", len(lines))
+	}
+	for _, args := range lines {
+		// With --help at its end, a command line runs nothing but is parsed: unknown commands and flags are usage errors.
+		code, out, errs := runTillsyn(t, append(args, "--help")...)
+		last := args[len(args)-1]
+		if strings.HasPrefix(last, "/") || strings.HasPrefix(last, "-") {
+			last = args[0]
+		}
+		if code != exitOK || !strings.Contains(out, "tillsyn "+last) && !strings.Contains(out, last+" - ") {
+			t.Errorf("tillsyn %s: exit code %d, %s%s", strings.Join(args, " "), code, out, errs)
+		}
+	}
+}
