@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
+	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 )
@@ -28,15 +29,24 @@ const (
 	batchPrefix = 12
 )
 
+// The index of a chunk takes 40 bytes a record, which compressed batches of tiny records could turn into more memory than
+// the bytes themselves: a chunk ends before it would have more than mostInChunk, and one batch with more than mostInBatch
+// is refused. Producers limit batches by their bytes before compression, so real ones stay far below.
+const (
+	mostInChunk = 1 << 17
+	mostInBatch = 1 << 20
+)
+
 // aborted is one entry of a fetch answer: records of producer from offset first on, up to its abort marker, do not count.
 type aborted struct{ producer, first int64 }
 
 // answer is the one partition of a fetch answer.
 type answer struct {
 	err      error
-	high     int64 // high watermark
-	stable   int64 // last stable offset
-	logStart int64 // -1 if the broker does not say
+	throttle time.Duration // for how long the broker will not take another request
+	high     int64         // high watermark
+	stable   int64         // last stable offset
+	logStart int64         // -1 if the broker does not say
 	aborted  []aborted
 	batches  []byte
 }
@@ -46,13 +56,13 @@ func parseAnswer(b []byte, version int16, list []aborted) (answer, error) {
 	flexible := version >= 12
 	r := cursor{b: b}
 	r.tags(flexible)
-	r.int32() // throttle time
+	throttle := time.Duration(max(0, r.int32())) * time.Millisecond
 	var top int16
 	if version >= 7 {
 		top = r.int16()
 		r.int32() // session
 	}
-	a := answer{logStart: -1, aborted: list[:0]}
+	a := answer{logStart: -1, aborted: list[:0], throttle: throttle}
 	if a.err = codeError(top); a.err != nil {
 		return a, nil
 	}
@@ -150,6 +160,11 @@ func decodeInto(a *answer, next int64, records []Record, plain []byte, c *codecs
 			// A broker sends whole batches, so the first may lie before the wanted offset altogether.
 		case transactional && dropped[producer]:
 		default:
+			if count := int64(int32(binary.BigEndian.Uint32(batch[57:]))); count > mostInBatch {
+				return records, next, used, fmt.Errorf("%w: batch at offset %d says it has %d records, %d are the most", ErrTooLarge, base, count, mostInBatch)
+			} else if len(records) > 0 && int64(len(records))+count > mostInChunk {
+				return records, next, used, nil
+			}
 			payload := batch[headerSize:]
 			if codec := int(attributes & 7); codec != codecNone {
 				n, err := c.decompress(codec, plain[used:], payload)

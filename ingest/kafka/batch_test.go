@@ -8,13 +8,16 @@ import (
 	"hash/crc32"
 	"math"
 	"runtime"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // testBatch builds a record batch as Kafka's documentation lays it out, independently of the decoder.
@@ -147,7 +150,8 @@ func TestDecode(t *testing.T) {
 		"unknown compression":         {testBatch{attributes: 5, records: simple(1, 1)}.bytes(), nil, 0, nil, 0, ErrUnsupported},
 		"more records than there are": {testBatch{records: simple(2, 10), count: 3}.bytes(), nil, 0, nil, 0, ErrCorrupt},
 		"fewer than there are":        {testBatch{records: simple(2, 10), count: 1}.bytes(), nil, 0, nil, 0, ErrCorrupt},
-		"two billion records":         {testBatch{records: simple(2, 10), count: math.MaxInt32}.bytes(), nil, 0, nil, 0, ErrCorrupt},
+		"two billion records":         {testBatch{records: simple(2, 10), count: math.MaxInt32}.bytes(), nil, 0, nil, 0, ErrTooLarge},
+		"a million records":           {testBatch{records: simple(2, 10), count: 1_000_000}.bytes(), nil, 0, nil, 0, ErrCorrupt},
 		"negative count":              {testBatch{records: simple(2, 10), count: -1}.bytes(), nil, 0, nil, 0, ErrCorrupt},
 		"offsets go back":             {testBatch{records: []testRecord{{delta: 1}, {delta: 0}}, lastDelta: 1}.bytes(), nil, 0, nil, 0, ErrCorrupt},
 		"offset beyond the batch":     {testBatch{records: []testRecord{{delta: 5}}, lastDelta: 1}.bytes(), nil, 0, nil, 0, ErrCorrupt},
@@ -173,6 +177,66 @@ func TestDecode(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDecodeManyTinyRecords keeps the index of a chunk within bounds.
+func TestDecodeManyTinyRecords(t *testing.T) {
+	half := make([]testRecord, mostInChunk/2+1)
+	for i := range half {
+		half[i].delta = int64(i)
+	}
+	n := int64(len(half))
+	two := append(testBatch{records: half}.bytes(), testBatch{base: n, records: half}.bytes()...)
+	records, next, _, err := decodeInto(&answer{batches: two}, 0, nil, nil, new(codecs))
+	if err != nil || next != n || int64(len(records)) != n {
+		t.Errorf("%d records, next %d, %v; want one batch", len(records), next, err)
+	}
+	many := make([]testRecord, mostInBatch+1)
+	for i := range many {
+		many[i].delta = int64(i)
+	}
+	if _, next, _, err := decodeInto(&answer{batches: testBatch{records: many}.bytes()}, 0, nil, nil, new(codecs)); !errors.Is(err, ErrTooLarge) || next != 0 {
+		t.Errorf("next %d, %v; want ErrTooLarge", next, err)
+	}
+}
+
+// TestParseAnswer reads what franz-go writes, in every version that we ask for.
+func TestParseAnswer(t *testing.T) {
+	for version := int16(4); version <= 13; version++ {
+		if version == 12 {
+			continue
+		}
+		p := kmsg.NewFetchResponseTopicPartition()
+		p.Partition, p.HighWatermark, p.LastStableOffset, p.LogStartOffset = 3, 100, 90, 10
+		p.RecordBatches = []byte("batches")
+		p.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{{ProducerID: 7, FirstOffset: 50}, {ProducerID: 8, FirstOffset: 20}}
+		topic := kmsg.NewFetchResponseTopic()
+		topic.Topic, topic.Partitions = "t", append(topic.Partitions, p)
+		res := kmsg.NewPtrFetchResponse()
+		res.Version, res.ThrottleMillis, res.Topics = version, 1500, append(res.Topics, topic)
+		var b []byte
+		if version >= 12 {
+			b = append(b, 0)
+		}
+		b = res.AppendTo(b)
+		a, err := parseAnswer(b, version, nil)
+		if err != nil || a.err != nil {
+			t.Fatalf("version %d: %v, %v", version, err, a.err)
+		}
+		start := int64(10)
+		if version < 5 {
+			start = -1
+		}
+		if a.high != 100 || a.stable != 90 || a.logStart != start || string(a.batches) != "batches" || a.throttle != 1500*time.Millisecond ||
+			!slices.Equal(a.aborted, []aborted{{8, 20}, {7, 50}}) {
+			t.Errorf("version %d: %+v", version, a)
+		}
+		for cut := range b {
+			if _, err := parseAnswer(b[:cut], version, nil); err == nil && cut < len(b)-4 {
+				t.Errorf("version %d: %d of %d bytes were taken for a whole answer", version, cut, len(b))
+			}
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"sync"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -45,15 +44,33 @@ type cluster struct {
 	dialer *dialer
 	seeds  []string
 
-	mu    sync.Mutex
+	busy  lock
 	conn  *conn
 	known []string // brokers learnt from metadata, for the day when no seed answers
 }
 
+// lock is a mutex that a context can give up waiting for: a handler that is to end must not wait for others' timeouts.
+type lock chan struct{}
+
+func newLock() lock { return make(lock, 1) }
+
+func (l lock) take(ctx context.Context) error {
+	select {
+	case l <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (l lock) free() { <-l }
+
 // use runs f with a connection to some broker, and forgets the connection if f fails.
 func (c *cluster) use(ctx context.Context, f func(*conn) error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if err := c.busy.take(ctx); err != nil {
+		return err
+	}
+	defer c.busy.free()
 	if c.conn != nil {
 		// The kept connection may have died of old age; only a fresh one's error is worth reporting.
 		if err := f(c.conn); err == nil || ctx.Err() != nil {
@@ -88,8 +105,8 @@ func (c *cluster) use(ctx context.Context, f func(*conn) error) error {
 }
 
 func (c *cluster) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.busy <- struct{}{}
+	defer c.busy.free()
 	if c.conn != nil {
 		c.conn.Close()
 		c.conn = nil
@@ -255,15 +272,19 @@ type link struct {
 	cluster *cluster
 	group   string
 
-	mu   sync.Mutex
+	busy lock
 	conn *conn
 }
+
+func newLink(c *cluster, group string) *link { return &link{cluster: c, group: group, busy: newLock()} }
 
 // call sends a request to the coordinator. code answers the error code of a reply: it tells whether the coordinator has
 // moved, in which case the next call looks for it again.
 func (l *link) call(ctx context.Context, timeout time.Duration, req protocol.Message, code func(protocol.Message) int16) (protocol.Message, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if err := l.busy.take(ctx); err != nil {
+		return nil, err
+	}
+	defer l.busy.free()
 	if l.conn == nil {
 		addr, err := l.cluster.coordinator(ctx, l.group)
 		if err != nil {
@@ -286,8 +307,8 @@ func (l *link) call(ctx context.Context, timeout time.Duration, req protocol.Mes
 }
 
 func (l *link) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.busy <- struct{}{}
+	defer l.busy.free()
 	if l.conn != nil {
 		l.conn.Close()
 		l.conn = nil

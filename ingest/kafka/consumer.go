@@ -46,10 +46,10 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Consumer, er
 	if err != nil {
 		return nil, fmt.Errorf("kafka: registering metrics: %w", err)
 	}
-	cl := &cluster{dialer: &dialer{clientID: cfg.ClientID, tls: tls, sasl: cfg.SASL}, seeds: cfg.Brokers}
+	cl := &cluster{dialer: &dialer{clientID: cfg.ClientID, tls: tls, sasl: cfg.SASL}, seeds: cfg.Brokers, busy: newLock()}
 	return &Consumer{
 		Now: time.Now, cfg: cfg, log: log, metrics: m, memory: mem, cluster: cl,
-		commits:  &link{cluster: cl, group: cfg.Group},
+		commits:  newLink(cl, cfg.Group),
 		firstIDs: make(map[string]topicID),
 	}, nil
 }
@@ -72,6 +72,16 @@ func (g *generation) alive(now time.Time, d time.Duration) bool {
 	defer g.mu.Unlock()
 	end := now.Add(d)
 	return !g.fenced && end.Before(g.expires) && (g.limit.IsZero() || end.Before(g.limit))
+}
+
+// patience is at most longest, and less when the session ends before.
+func (g *generation) patience(now time.Time, longest time.Duration) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if left := g.expires.Sub(now); left > 0 {
+		return min(left, longest)
+	}
+	return longest
 }
 
 func (g *generation) lost() bool {
@@ -98,7 +108,7 @@ var (
 // once if the brokers do not accept the sign-in, the certificate or the settings of this member; it waits, and says so in
 // the log, while they can't be reached or topics do not exist.
 func (c *Consumer) Run(ctx context.Context, handle func(ctx context.Context, p *Partition) error) error {
-	m := &member{cfg: c.cfg, cluster: c.cluster, link: &link{cluster: c.cluster, group: c.cfg.Group}}
+	m := &member{cfg: c.cfg, cluster: c.cluster, link: newLink(c.cluster, c.cfg.Group)}
 	defer c.cluster.close()
 	defer c.commits.close()
 	defer m.link.close()
@@ -110,6 +120,9 @@ func (c *Consumer) Run(ctx context.Context, handle func(ctx context.Context, p *
 			c.log.Warn("kafka: leaving the group failed, its partitions move when the session times out", "group", c.cfg.Group, "error", err)
 		}
 	}()
+	if c.cfg.SASL.Mechanism == "plain" && !c.cfg.TLS.Enabled {
+		c.log.Warn("kafka: the password is sent in the clear: set tls.enabled or use a scram mechanism")
+	}
 	joined := false
 	for failures := 0; ctx.Err() == nil; {
 		took, err := m.join(ctx)
@@ -173,6 +186,11 @@ func (c *Consumer) serve(ctx context.Context, m *member, took membership, handle
 	var background, handlers sync.WaitGroup
 	background.Go(func() { c.heartbeats(beating, m, g) })
 	if took.seen != nil {
+		for name, info := range took.seen {
+			if info.err != nil {
+				c.log.Warn("kafka: topic can't be read now, will be as soon as it can", "topic", name, "error", info.err)
+			}
+		}
 		background.Go(func() { c.watchTopics(running, m, g, took.seen) })
 	}
 	for _, p := range parts {
@@ -217,7 +235,10 @@ func (c *Consumer) heartbeats(ctx context.Context, m *member, g *generation) {
 		case <-tick.C:
 		}
 		sent := c.Now()
-		err := m.beat(ctx, g.number)
+		// Finding a coordinator that has moved may take many tries; the end of the session must not wait for them.
+		attempt, cancel := context.WithTimeout(ctx, g.patience(sent, c.cfg.SessionTimeout/3))
+		err := m.beat(attempt, g.number)
+		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return

@@ -203,3 +203,24 @@ func TestUnreachable(t *testing.T) {
 	b.Start(t)
 	until(t, "the record is read", func() bool { return l.len() == 1 })
 }
+
+// TestSilentBroker ends a member while no broker answers anything: it must not wait for every timeout in turn.
+func TestSilentBroker(t *testing.T) {
+	b := kafkatest.StartFake(t)
+	topic := unique("mute")
+	b.Plain.CreateTopic(t, topic, 12)
+	l := newLedger()
+	m := start(t, config(b.Plain, topic), l.handle)
+	produce(t, b.Plain.Client(t), topic, values("v", 10)...)
+	until(t, "the member reads", func() bool { return l.len() == 10 })
+	b.Fake.Control(func(kmsg.Request) (kmsg.Response, error, bool) {
+		b.Fake.KeepControl()
+		return nil, nil, true
+	})
+	time.Sleep(time.Second) // so that all partitions are waiting
+	began := time.Now()
+	m.stop(t)
+	if took := time.Since(began); took > 7*time.Second {
+		t.Errorf("Run returned after %v", took)
+	}
+}

@@ -83,7 +83,8 @@ func (p *Partition) Committed() int64 { return p.committed }
 
 // Alive tells whether the group will keep this partition ours for at least d longer, whatever happens: d after now lies
 // before the end of the session that the last answered heartbeat began, counted from when that heartbeat was sent, and
-// before the end of a rebalance. Ask before an insert with a deadline of d.
+// before the end of a rebalance. Ask before an insert with a deadline of d. Time is measured with the monotonic clock,
+// which stands still while a virtual machine is suspended: what such a machine sends on waking must be fenced elsewhere.
 func (p *Partition) Alive(d time.Duration) bool { return p.generation.alive(p.consumer.Now(), d) }
 
 // Bounds asks the leader for the first offset in the log and for the last stable offset: the one after the last record
@@ -334,6 +335,8 @@ func (p *Partition) fetch(ctx context.Context, offset int64, into *Chunk) error 
 	if err != nil {
 		return err
 	}
+	// A broker under quota leaves the next request unread for so long; asking meanwhile would look like a timeout.
+	p.notBefore = p.consumer.Now().Add(min(a.throttle, time.Minute))
 	if a.err != nil {
 		return p.judge(ctx, offset, a.err)
 	}

@@ -8,6 +8,7 @@ import (
 // A Prefetch fetches one chunk of a partition ahead, so that the next one is there when the last one has been read. It
 // holds at most two chunks. It is used by one goroutine.
 type Prefetch struct {
+	ctx  context.Context
 	stop context.CancelFunc
 	free chan *Chunk
 	full chan fetched
@@ -23,7 +24,7 @@ type fetched struct {
 // Prefetch begins to read at offset. While it runs, Fetch must not be called for the partition. Close it in the end.
 func (p *Partition) Prefetch(ctx context.Context, offset int64) *Prefetch {
 	ctx, stop := context.WithCancel(ctx)
-	f := &Prefetch{stop: stop, free: make(chan *Chunk, 2), full: make(chan fetched)}
+	f := &Prefetch{ctx: ctx, stop: stop, free: make(chan *Chunk, 2), full: make(chan fetched)}
 	f.free <- new(Chunk)
 	f.free <- new(Chunk)
 	go f.run(ctx, p, offset)
@@ -53,7 +54,7 @@ func (f *Prefetch) run(ctx context.Context, p *Partition, offset int64) {
 	}
 }
 
-// errClosed says that a Prefetch was used after Close or after its own context had ended.
+// errClosed says that a Prefetch was used after Close.
 var errClosed = errors.New("prefetch is closed")
 
 // Next releases the chunk it gave last and gives the next one, as Partition.Fetch does; the chunk is valid until the next
@@ -70,7 +71,7 @@ func (f *Prefetch) Next(ctx context.Context) (*Chunk, error) {
 	select {
 	case got, ok := <-f.full:
 		if !ok {
-			f.err = errClosed
+			f.err = context.Cause(f.ctx)
 			return nil, f.err
 		}
 		if got.err != nil {
