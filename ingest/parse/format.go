@@ -51,7 +51,9 @@ type format struct {
 
 func formats() []format {
 	return []format{
-		squidNativeFormat(), squidCommonFormat(), squidCombinedFormat(), squidSyslogFormat(), squidLogformatFormat(),
+		squidNativeFormat(), squidCommonFormat(), squidCombinedFormat(), squidSyslogFormat(), squidExtendedFormat(), squidLogformatFormat(),
+		bluecoatW3CFormat(), bluecoatKVFormat(), fortigateKVFormat(), panwThreatURLFormat(), umbrellaProxyCSVFormat(), ciscoWSAFormat(),
+		sophosXGKVFormat(), sophosSWAKVFormat(), forcepointWebCSVFormat(), squidGuardFormat(), dansGuardianFormat(), zeekHTTPFormat(),
 	}
 }
 

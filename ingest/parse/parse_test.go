@@ -29,6 +29,9 @@ func dump(e *Event) string {
 		}
 	}
 	put("@timestamp", "%s", time.UnixMilli(e.Time).UTC().Format("2006-01-02T15:04:05.000Z"))
+	if e.Count != 1 {
+		put("event.count", "%d", e.Count)
+	}
 	if e.SourceIP.IsValid() {
 		put("source.ip", "%s", e.SourceIP)
 	}
@@ -84,13 +87,20 @@ func mustNew(t testing.TB, o Options) Parser {
 	return p
 }
 
-// sampleOptions answers how a sample of testdata is to be read: NAME.logformat and NAME.zone stand beside NAME.log.
+// sampleOptions answers how a sample of testdata is to be read: NAME.logformat, NAME.zone, NAME.layout and NAME.columns stand
+// beside NAME.log.
 func sampleOptions(t testing.TB, path string) Options {
 	t.Helper()
 	o := Options{Format: filepath.Base(filepath.Dir(path))}
 	base := strings.TrimSuffix(path, ".log")
 	if spec, err := os.ReadFile(base + ".logformat"); err == nil {
 		o.Logformat = string(spec)
+	}
+	if name, err := os.ReadFile(base + ".layout"); err == nil {
+		o.Layout = strings.TrimSpace(string(name))
+	}
+	if list, err := os.ReadFile(base + ".columns"); err == nil {
+		o.Columns = strings.Split(strings.TrimSpace(string(list)), ",")
 	}
 	if name, err := os.ReadFile(base + ".zone"); err == nil {
 		if o.Zone, err = time.LoadLocation(strings.TrimSpace(string(name))); err != nil {
