@@ -8,9 +8,11 @@
 //	C     = SHA-256(cell) cut to 16 bytes
 //	people token      = first 8 bytes of AES-128(K_people, S xor C)
 //	active-slot token = first 8 bytes of AES-128(K_slots, AES-128(K_slots, S xor C) xor W)
+//	M     = HMAC-SHA-256(K_message, tenant | 0 | message id) cut to 16 bytes
+//	message token     = first 8 bytes of AES-128(K_messages, M xor C)
 //	W     = SHA-256(site) cut to 12 bytes, followed by the number of the five-minute window as 4 bytes, big endian
 //
-// K_subject, K_people and K_slots are derived by HKDF-SHA-256 (RFC 5869, expand only) from the key of the month, with the
+// K_subject, K_people, K_slots, K_message and K_messages are derived by HKDF-SHA-256 (RFC 5869, expand only) from the key of the month, with the
 // labels of this package as info. S is unknown without K_subject, so S xor C collides only as often as 128-bit blocks do
 // by chance; the slot token is CBC-MAC over messages of exactly two blocks, which is a pseudo-random function.
 //

@@ -21,6 +21,8 @@ const (
 	labelSubject = "tillsyn v1 statistics subject"
 	labelPeople  = "tillsyn v1 statistics people"
 	labelSlots   = "tillsyn v1 statistics active slots"
+	labelMessage = "tillsyn v1 statistics message"
+	labelMail    = "tillsyn v1 statistics messages"
 
 	statisticsHeader = "tillsyn statistics key v1"
 	statisticsSize   = 32
@@ -102,6 +104,8 @@ func (k StatisticsKey) Tokenizer(m Month) (*Tokenizer, error) {
 		subject: hmac.New(sha256.New, expand(k.key[:], labelSubject, 32)),
 		people:  block(expand(k.key[:], labelPeople, 16)),
 		slots:   block(expand(k.key[:], labelSlots, 16)),
+		message: hmac.New(sha256.New, expand(k.key[:], labelMessage, 32)),
+		mail:    block(expand(k.key[:], labelMail, 16)),
 	}, nil
 }
 
@@ -163,10 +167,10 @@ func Site(name string) SiteBlock {
 
 // Tokenizer makes the tokens of one month. It is not safe for concurrent use.
 type Tokenizer struct {
-	subject       hash.Hash
-	people, slots cipher.Block
-	scratch       [16]byte // a field, because what is passed to an interface would otherwise be allocated for each token
-	sum           [sha256.Size]byte
+	subject, message    hash.Hash
+	people, slots, mail cipher.Block
+	scratch             [16]byte // a field, because what is passed to an interface would otherwise be allocated for each token
+	sum                 [sha256.Size]byte
 }
 
 // Subject is the pseudonym of a subject of a tenant.
@@ -176,6 +180,25 @@ func (t *Tokenizer) Subject(tenant string, subject []byte) SubjectBlock {
 	t.subject.Write([]byte{0})
 	t.subject.Write(subject)
 	return SubjectBlock(t.subject.Sum(t.sum[:0])[:16])
+}
+
+// MessageBlock is a mail message in one month.
+type MessageBlock [16]byte
+
+// Message is the pseudonym of a mail message of a tenant: id is what tells it from others, such as its Message-ID.
+func (t *Tokenizer) Message(tenant string, id []byte) MessageBlock {
+	t.message.Reset()
+	t.message.Write([]byte(tenant))
+	t.message.Write([]byte{0})
+	t.message.Write(id)
+	return MessageBlock(t.message.Sum(t.sum[:0])[:16])
+}
+
+// Mail is the token of a message in a cell.
+func (t *Tokenizer) Mail(m MessageBlock, c CellBlock) uint64 {
+	t.mix(SubjectBlock(m), c)
+	t.mail.Encrypt(t.scratch[:], t.scratch[:])
+	return binary.BigEndian.Uint64(t.scratch[:8])
 }
 
 // People is the token of a person in a cell.

@@ -22,7 +22,7 @@ func TestStatisticsVectors(t *testing.T) {
 		Key, Oldest, Month, Tenant, Subject, Site string
 		Cell                                      []string
 		Window                                    uint32
-		People, Slot                              string
+		Message, People, Slot, Mail               string
 	}
 	if err := json.Unmarshal(raw, &vectors); err != nil {
 		t.Fatal(err)
@@ -45,6 +45,9 @@ func TestStatisticsVectors(t *testing.T) {
 		}
 		if got := fmt.Sprintf("%016x", tk.Slot(tk.SlotState(s, c), Site(v.Site), v.Window)); got != v.Slot {
 			t.Errorf("slot token of %+v: %s", v, got)
+		}
+		if got := fmt.Sprintf("%016x", tk.Mail(tk.Message(v.Tenant, []byte(v.Message)), c)); got != v.Mail {
+			t.Errorf("message token of %+v: %s", v, got)
 		}
 	}
 }
