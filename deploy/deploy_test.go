@@ -238,7 +238,7 @@ func TestMakeSecrets(t *testing.T) {
 func usersXML(t *testing.T) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	b.WriteString("<clickhouse>\n    <!-- Written by 'go test ./deploy -update' from schemas/grants. -->\n    <profiles>\n")
+	b.WriteString("<clickhouse>\n    <!-- Written by 'go test ./deploy -update' from schemas/grants. -->\n    <include_from>/run/secrets/clickhouse_users</include_from>\n    <profiles>\n")
 	var users strings.Builder
 	for _, role := range schemas.Roles() {
 		name := "tillsyn_" + role
