@@ -40,6 +40,7 @@ func arrows() map[string][]string {
 		"internal/synthetic":  {},
 
 		// Only tests import these, so they may import what they set up.
+		"ingest/ingesttest":          {"internal/clickhouse", "internal/synthetic"},
 		"ingest/kafka/kafkatest":     {"ingest/kafka"},
 		"internal/engine/enginetest": {"internal/engine"},
 	}
@@ -58,7 +59,7 @@ func doors() map[string][]string {
 		"github.com/twmb/franz-go":             {"", "ingest/kafka/kafkatest"},
 		"github.com/urfave/cli":                {""},
 		"github.com/goccy/go-yaml":             {""},
-		"testing":                              {"ingest/kafka/kafkatest", "internal/engine/enginetest"},
+		"testing":                              {"ingest/ingesttest", "ingest/kafka/kafkatest", "internal/engine/enginetest"},
 		"golang.org/x/tools":                   {},
 		"github.com/rogpeppe/go-internal":      {},
 	}

@@ -120,7 +120,7 @@ func (in *Ingester) Keep(ctx context.Context, p Partition, src Source) {
 			wait = firstRetry // it got somewhere
 		}
 		pause := wait
-		if errors.Is(err, ErrGap) || errors.Is(err, ErrRecreated) {
+		if standsStill(err) {
 			state.Set(stateStopped)
 			pause = stoppedRetry
 			in.dep.Log.Error("the partition stands still", "partition", id.String(), "error", err)
@@ -138,6 +138,16 @@ func (in *Ingester) Keep(ctx context.Context, p Partition, src Source) {
 		case <-t.C:
 		}
 	}
+}
+
+// standsStill is whether only an operator can cure err.
+func standsStill(err error) bool {
+	for _, e := range []error{ErrGap, ErrRecreated, kafka.ErrRecreated, kafka.ErrTooLarge, kafka.ErrUnsupported} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // Kafka reads the topics of all sources until ctx ends, and then drains: what was fetched and not yet in will be fetched

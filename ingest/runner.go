@@ -79,6 +79,9 @@ func (r *runner) run(ctx context.Context) error {
 		if rec.Next, err = r.bridge(ctx, id, rec, start); err != nil {
 			return err
 		}
+		if rec.Cut <= rec.Next {
+			rec.Cut, rec.Done = 0, nil // all of the interrupted batch that can still be in is in
+		}
 	}
 
 	ctx, cancel := context.WithCancelCause(ctx)

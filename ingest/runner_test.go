@@ -424,3 +424,56 @@ func TestRunnerModelFindsBrokenOrders(t *testing.T) {
 		}
 	}
 }
+
+// Retention takes the rest of a batch that was interrupted, or a part of it, and the loss is accepted: what is left is read.
+func TestRunnerCrossesAGapInAnInterruptedBatch(t *testing.T) {
+	at := time.Unix(1_800_000_000, 0).UTC()
+	for _, c := range []struct {
+		name string
+		cut  uint64
+		want []LedgerRow // of them First, Next, Records and Gaps
+	}{
+		{"before the log's start", 7, []LedgerRow{{First: 5, Next: 10, Gaps: 5}, {First: 10, Next: 14, Records: 4}}},
+		{"at the log's start", 10, []LedgerRow{{First: 5, Next: 10, Gaps: 5}, {First: 10, Next: 14, Records: 4}}},
+		{"beyond the log's start", 12, []LedgerRow{{First: 5, Next: 10, Gaps: 5}, {First: 10, Next: 12, Records: 2}, {First: 12, Next: 14, Records: 2}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(1)
+			w.faults, w.start, w.end, w.log = 0, 10, 14, nil
+			for o := w.start; o < w.end; o++ {
+				w.log = append(w.log, modelRecord{offset: o, days: []int{0}})
+			}
+			done := BlockID{"one", time.Unix(0, 0).UTC()}
+			w.ledger = []LedgerRow{{First: 0, Next: 5, Records: 5}}
+			w.blocks = []modelBlock{{id: done, next: c.cut, at: at}}
+			w.gaps = []Gap{{First: 5, Next: 10, Accepted: true}}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			r := &runner{partition: modelPartition{w}, sink: modelSink{w}, now: w.now, maxAge: time.Hour, batches: []batch{&wholeBatch{modelBatch{world: w}}}}
+			if err := r.run(ctx); err != io.EOF {
+				t.Fatal(err)
+			}
+			if len(w.ledger) != 1+len(c.want) {
+				t.Fatalf("ledger: %+v", w.ledger)
+			}
+			for i, row := range w.ledger[1:] {
+				if want := c.want[i]; row.First != want.First || row.Next != want.Next || row.Records != want.Records || row.Gaps != want.Gaps {
+					t.Errorf("row %d: %+v, want %+v", i, row, want)
+				}
+			}
+			seen := map[string]bool{}
+			for _, b := range w.blocks {
+				key := fmt.Sprint(b.id, b.next)
+				if seen[key] {
+					t.Errorf("block %s is in twice", key)
+				}
+				seen[key] = true
+			}
+		})
+	}
+}
+
+// A wholeBatch is a modelBatch that is never full.
+type wholeBatch struct{ modelBatch }
+
+func (b *wholeBatch) Full() bool { return false }
