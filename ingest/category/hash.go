@@ -8,7 +8,7 @@ import (
 const (
 	maxHost   = 253 // bytes of a host name without its final dot (RFC 1035, section 2.3.4)
 	maxLabel  = 63  // bytes of one label
-	maxLabels = 32  // labels of the longest rule that is taken, and the most that a lookup looks at
+	maxLabels = 16  // labels of the longest rule that is taken, and the most that a lookup looks at
 )
 
 // A hashKey is the secret of one compiled file: SipHash's 128 bit key (Aumasson and Bernstein, 2012). It is drawn at random
@@ -67,31 +67,31 @@ func (k hashKey) walk(host []byte, least, most int, s *suffixes) {
 	if len(host) == 0 || len(host) > maxHost {
 		return
 	}
+	// Words are read from the host itself, never behind its end. Copying it first would be simpler and a third slower: a read
+	// across two fresh writes waits for both.
+	from := host
+	if len(from) < 8 {
+		var small [8]byte
+		copy(small[:], host)
+		from = small[:]
+	}
 	var (
-		name [maxHost + 11]byte // eight readable bytes behind the last label
-		dot  [4]uint64
-		odd  uint64
-		i    int
+		dot [4]uint64
+		odd uint64
+		i   int
 	)
 	for ; i+8 <= len(host); i += 8 {
-		w := lower(binary.LittleEndian.Uint64(host[i:]))
+		w := binary.LittleEndian.Uint64(from[i:])
 		odd |= w&highs | zeros(w^':'*ones)
 		dot[i>>6&3] |= gather(zeros(w^'.'*ones)) << (i & 63)
-		binary.LittleEndian.PutUint64(name[i:], w)
 	}
-	if rest := len(host) - i; rest > 0 {
-		var w uint64
+	if rest := uint(len(host) - i); rest > 0 {
+		w := binary.LittleEndian.Uint64(from[len(from)-8:])
 		if len(host) >= 8 {
-			w = binary.LittleEndian.Uint64(host[len(host)-8:]) >> (64 - 8*uint(rest))
-		} else {
-			for j := rest - 1; j >= 0; j-- {
-				w = w<<8 | uint64(host[j])
-			}
+			w >>= (64 - 8*rest) & 63
 		}
-		w = lower(w)
 		odd |= w&highs | zeros(w^':'*ones)
 		dot[i>>6&3] |= gather(zeros(w^'.'*ones)) << (i & 63)
-		binary.LittleEndian.PutUint64(name[i:], w)
 	}
 	if odd != 0 {
 		s.odd = true
@@ -118,12 +118,18 @@ func (k hashKey) walk(host []byte, least, most int, s *suffixes) {
 		}
 		p := start
 		for ; end-p >= 8; p += 8 {
-			w := binary.LittleEndian.Uint64(name[p:])
+			w := lower(binary.LittleEndian.Uint64(from[p:]))
 			v3 ^= w
 			v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
 			v0 ^= w
 		}
-		w := binary.LittleEndian.Uint64(name[p:])&(1<<(8*uint(end-p))-1) | uint64(0x80|(end-start))<<56
+		var w uint64
+		if rest := uint(end - p); end < 8 {
+			w = binary.LittleEndian.Uint64(from) >> (8 * uint(p) & 63) & (1<<(8*rest&63) - 1)
+		} else if rest > 0 {
+			w = binary.LittleEndian.Uint64(from[end-8:]) >> ((64 - 8*rest) & 63)
+		}
+		w = lower(w) | uint64(0x80|(end-start))<<56
 		v3 ^= w
 		v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)
 		v0 ^= w

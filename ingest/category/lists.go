@@ -19,11 +19,10 @@ type installed struct {
 
 // Lookup is Table.Lookup on the table in use.
 func (x *Lists) Lookup(host []byte) Verdict {
-	c := x.current.Load()
-	if c == nil {
-		return Verdict{}
+	if c := x.current.Load(); c != nil {
+		return c.table.Lookup(host)
 	}
-	return c.table.Lookup(host)
+	return Verdict{}
 }
 
 // Explain is Table.Explain on the table in use.

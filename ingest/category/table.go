@@ -412,20 +412,19 @@ func (t *Table) look(f *found, i int) {
 //
 // It allocates nothing, but for hosts in other letters than ASCII and for those where an exception removes some of several
 // categories.
-func (t *Table) Lookup(host []byte) Verdict {
+func (t *Table) Lookup(host []byte) (v Verdict) {
 	var f found
 	host = t.find(host, &f)
-	if f.last < 0 {
-		runtime.KeepAlive(t)
-		return Verdict{}
-	}
-	v := t.sets[f.set[f.last]].verdict
-	at := f.last
-	if f.special {
-		v, at = t.decide(&f)
-	}
-	if v.Category != "" {
-		v.Rule = host[f.start[at]:]
+	if f.last >= 0 {
+		at := f.last
+		if f.special {
+			v, at = t.decide(&f)
+		} else {
+			v = t.sets[f.set[at]].verdict
+		}
+		if v.Category != "" {
+			v.Rule = host[f.start[at]:]
+		}
 	}
 	runtime.KeepAlive(t)
 	return v
