@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/goccy/go-yaml"
@@ -351,13 +352,14 @@ func TestIngestHealthCheck(t *testing.T) {
 	if len(test) != 4 || test[0] != "CMD" {
 		t.Fatalf("%q", test)
 	}
-	status := http.StatusOK
+	var status atomic.Int32
+	status.Store(http.StatusOK)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/healthz" {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
-		w.WriteHeader(status)
+		w.WriteHeader(int(status.Load()))
 	}))
 	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
 	if err != nil {
@@ -368,7 +370,7 @@ func TestIngestHealthCheck(t *testing.T) {
 	if !healthy() {
 		t.Error("200 is not healthy")
 	}
-	status = http.StatusServiceUnavailable
+	status.Store(http.StatusServiceUnavailable)
 	if healthy() {
 		t.Error("503 is healthy")
 	}
