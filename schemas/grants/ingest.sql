@@ -17,3 +17,7 @@ GRANT SELECT ON tillsyn.gaps TO tillsyn_ingest;
 GRANT SELECT ON tillsyn.schema_migrations TO tillsyn_ingest;
 -- KILL QUERY reads system.processes, which shows a user no query but its own.
 GRANT SELECT ON system.processes TO tillsyn_ingest;
+GRANT INSERT ON tillsyn.mail_hourly TO tillsyn_ingest;
+GRANT INSERT ON tillsyn.mail_domains_daily TO tillsyn_ingest;
+GRANT SELECT(day, mark, next, begun_at) ON tillsyn.mail_hourly TO tillsyn_ingest;
+GRANT SELECT(day, mark, next, begun_at) ON tillsyn.mail_domains_daily TO tillsyn_ingest;

@@ -6,3 +6,4 @@ GRANT SELECT ON tillsyn.sources TO tillsyn_query;
 GRANT SELECT ON tillsyn.ledger TO tillsyn_query;
 GRANT SELECT ON tillsyn.gaps TO tillsyn_query;
 GRANT SELECT ON tillsyn.schema_migrations TO tillsyn_query;
+GRANT SELECT ON tillsyn.mail_by_* TO tillsyn_query;

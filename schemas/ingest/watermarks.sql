@@ -10,3 +10,9 @@ FROM web_countries_daily WHERE mark = {mark:UInt64} GROUP BY day HAVING next > {
 UNION ALL
 SELECT 'rejects' AS block_table, day, max(next) AS next, max(begun_at) AS begun_at
 FROM rejects WHERE mark = {mark:UInt64} GROUP BY day HAVING next > {next:UInt64}
+UNION ALL
+SELECT 'mail_hourly' AS block_table, day, max(next) AS next, max(begun_at) AS begun_at
+FROM mail_hourly WHERE mark = {mark:UInt64} GROUP BY day HAVING next > {next:UInt64}
+UNION ALL
+SELECT 'mail_domains_daily' AS block_table, day, max(next) AS next, max(begun_at) AS begun_at
+FROM mail_domains_daily WHERE mark = {mark:UInt64} GROUP BY day HAVING next > {next:UInt64}

@@ -1,0 +1,1 @@
+INSERT INTO mail_hourly (day, mark, tenant, population, unit, direction, category, hour, people_tokens, message_tokens, message_bytes, forwarded_tokens, identity_number_tokens, sensitive_tokens, next, begun_at)

@@ -1,0 +1,4 @@
+SELECT category, people, messages, bytes, forwarded, identity_numbers, sensitive
+FROM mail_by_category(from = {from:Date}, to = {to:Date}, tenant = {tenant:String}, population = {population:String}, unit = {unit:String}, direction = {direction:String}, category = {category:String}, k = {k:UInt32})
+ORDER BY people DESC, category
+LIMIT {limit:UInt64}

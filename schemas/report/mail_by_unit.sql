@@ -1,0 +1,4 @@
+SELECT tenant, unit, people, messages, bytes, forwarded, identity_numbers, sensitive
+FROM mail_by_unit(from = {from:Date}, to = {to:Date}, tenant = {tenant:String}, population = {population:String}, unit = {unit:String}, direction = {direction:String}, category = {category:String}, k = {k:UInt32})
+ORDER BY people DESC, tenant, unit
+LIMIT {limit:UInt64}
