@@ -252,7 +252,32 @@ func eventFields(all bool) []eventField {
 			}
 			return dst
 		}},
-		{"event.code", true, text(func(e *parse.Event) []byte { return e.Code })},
+		{"event.code", false, text(func(e *parse.Event) []byte {
+			if e.Kind == parse.Web && !all {
+				return nil
+			}
+			return e.Code
+		})},
+		{"event.outcome", false, text(func(e *parse.Event) []byte { return e.Outcome })},
+		{"postfix.queue_id", false, text(func(e *parse.Event) []byte { return e.QueueID })},
+		{"email.message_id", false, text(func(e *parse.Event) []byte { return e.MessageID })},
+		{"email.from.address", false, text(func(e *parse.Event) []byte { return e.From })},
+		{"email.to.address", false, func(dst []byte, e *parse.Event) []byte {
+			for i, to := range e.To {
+				if i == 0 {
+					dst = append(dst, '[')
+				} else {
+					dst = append(dst, ',')
+				}
+				dst = appendText(dst, to)
+			}
+			if len(e.To) > 0 {
+				dst = append(dst, ']')
+			}
+			return dst
+		}},
+		{"email.subject", false, text(func(e *parse.Event) []byte { return e.Subject })},
+		{"email.direction", false, text(func(e *parse.Event) []byte { return e.Direction })},
 		{"destination.ip", false, address(func(e *parse.Event) netip.Addr { return e.DestinationIP })},
 		{"destination.bytes", false, number(func(e *parse.Event) int64 { return e.DestinationBytes })},
 		{"source.bytes", false, number(func(e *parse.Event) int64 { return e.SourceBytes })},

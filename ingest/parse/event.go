@@ -24,7 +24,7 @@ const (
 	Blocked
 )
 
-// Event is one log line, read. Its fields carry the names of the Elastic Common Schema (ECS 8).
+// Event is one log line, read: a request, or what a mail server's line tells of a message. Its fields carry the names of the Elastic Common Schema (ECS 8).
 //
 // Byte fields alias the record that was parsed, or the parser's own scratch memory: they are valid until the next call
 // of the same parser. An absent field is nil (bytes), the zero Addr, or -1 (numbers); an empty but present field, such as
@@ -36,7 +36,7 @@ type Event struct {
 	SourceIP   netip.Addr // source.ip
 	SourcePort int32      // source.port
 	User       []byte     // user.name, as written: DOMAIN\name, name@REALM or a bare name
-	Count      uint32     // how many like events the line stands for (PAN-OS Repeat Count); 1 unless it says otherwise
+	Count      uint32     // how many like events the line stands for (PAN-OS Repeat Count); 1 unless it says otherwise; mail: see Trace
 
 	Method           []byte        // http.request.method
 	Scheme           []byte        // url.scheme
@@ -57,15 +57,36 @@ type Event struct {
 	MessageID []byte   // email.message_id, without angle brackets
 	From      []byte   // email.from.address; empty and non-nil is the null sender
 	To        [][]byte // email.to.address
-	Subject   []byte   // email.subject
+	Subject   []byte   // email.subject, RFC 2047 words decoded where the source left them
 	Direction []byte   // email.direction: inbound, outbound or internal
 	Outcome   []byte   // event.outcome: success, failure or unknown
 	Code      []byte   // event.code: the source's own status word
 	QueueID   []byte   // postfix.queue_id
+	NetworkID []byte   // Exchange's network-message-id: the same in every row, of every server, about one message
+
+	// Trace says that a mail's line only follows a message on its way, which other lines count: nothing of it belongs into a
+	// statistic. Of the lines about one message one has Count 1: it counts the message, and its From and To are people in it.
+	// Further lines with Count 0 that are no Trace (each next recipient of a message, from the sources that write a line for
+	// each) add people, not messages. Where lines of one message reach several parsers, more than one of them may say Count 1:
+	// MessageKey tells that they mean the same.
+	Trace bool
+	// Forwarded says that a rule, not a person, sent a mail on to To. A line may be Forwarded and Trace: then it is the one
+	// place where the forwarding shows.
+	Forwarded bool
+}
+
+// MessageKey answers what the lines about one message share, on every server that it passed: Exchange's network-message-id, or
+// else the message-id; nil where the line names neither. It is chosen by the sender and so may be personal.
+func (e *Event) MessageKey() []byte {
+	if e.NetworkID != nil {
+		return e.NetworkID
+	}
+	return e.MessageID
 }
 
 // Reset makes e an event that says nothing, keeping the memory of To.
 func (e *Event) Reset() {
+	clear(e.To)
 	to := e.To[:0]
 	*e = Event{
 		Count: 1, SourcePort: -1, Port: -1, Status: -1,

@@ -62,6 +62,9 @@ func dump(e *Event) string {
 		put("event.duration", "%s", e.Duration)
 	}
 	text("http.response.mime_type", e.MIME)
+	if e.Kind == Mail {
+		dumpMail(&b, e, text)
+	}
 	return b.String()
 }
 
@@ -231,6 +234,9 @@ func compareExpected(t *testing.T, where string, e *Event, want map[string]any) 
 		"user": text(e.User), "client_ip": e.SourceIP.String(), "method": text(e.Method), "host": text(e.Domain), "url_path": text(e.Path),
 		"status": number(int64(e.Status)), "action": action[e.Action], "bytes_in": number(e.DestinationBytes),
 		"bytes_out": number(e.SourceBytes), "duration_ms": number(e.Duration.Milliseconds()), "content_type": text(e.MIME),
+	}
+	if e.Kind == Mail {
+		got, want = mailExpected(e, want)
 	}
 	for name, expected := range want {
 		if expected == nil {
