@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -341,7 +342,10 @@ func (k *Keeper) build(ctx context.Context, snapshots []*snapshot, changed bool,
 		t, err := read(image)
 		return t, nil, err
 	}
-	if err := writeFile(k.file(), image); err != nil {
+	err = writeFile(k.file(), image)
+	image = nil
+	debug.FreeOSMemory() // an ingester counts its memory: what compiling took, hundreds of MiB for millions of names, goes back
+	if err != nil {
 		return nil, nil, fmt.Errorf("write compiled lists: %w", err)
 	}
 	return openWith(k.file())
