@@ -138,7 +138,7 @@ func runDemo(ctx context.Context, out, errOut io.Writer, o demoOptions) (err err
 			title += " on " + q.From.Format(time.DateOnly)
 		}
 		fmt.Fprintf(out, "\n%s\n\n", title)
-		if err := runReport(ctx, out, cfg, reportOptions{question: q, format: "table"}); err != nil {
+		if err := runReportWeb(ctx, out, cfg, reportOptions{question: q, format: "table"}); err != nil {
 			return errors.Join(err, stop())
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -14,68 +16,60 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tillsyn/aggregate"
+	"tillsyn/internal/clickhouse"
 	"tillsyn/schemas"
 )
 
 func reportCommand() *cli.Command {
+	const shared = `Shows statistics of groups, never of a person: a row that fewer people contributed to than
+statistics.minimum_people (never lower than 5) is not shown and looks like no row. Days are local days of the
+tenant, hours are UTC. "people" is exact within a month; over several months it is that of the largest month, a
+lower bound. `
+	const codes = `
+
+Exit codes: 0 done, 1 fault, 2 wrong question or configuration.`
 	return &cli.Command{
-		Name:  "report",
-		Usage: "statistics of groups",
-		Subcommands: []*cli.Command{{
-			Name:  "web",
-			Usage: "how the web is used, by hour, day, unit, category, domain or country",
-			Description: `Shows statistics of groups, never of a person: a row that fewer people contributed to than
-statistics.minimum_people (never lower than ` + strconv.Itoa(aggregate.Floor) + `) is not shown and looks like no row.
-
-Days are local days of the tenant, hours are UTC. "people" is exact within a month; over several months it is
-that of the largest month, a lower bound. "active" counts distinct (person, site, five minutes) of visits.
-
-Exit codes: 0 done, 1 fault, 2 wrong question or configuration.`,
-			Flags: []cli.Flag{
-				&cli.StringFlag{Name: "from", Usage: "first `DAY`, as 2026-11-01 (default: seven days ago)"},
-				&cli.StringFlag{Name: "to", Usage: "last `DAY` (default: today)"},
-				&cli.StringFlag{Name: "by", Value: "unit", Usage: "what the rows are: `hour|day|unit|category|domain|country`"},
-				&cli.StringFlag{Name: "tenant", Usage: "only this `TENANT`"},
-				&cli.StringFlag{Name: "population", Usage: "only this `POPULATION`: staff, elected, pupil or unknown"},
-				&cli.StringFlag{Name: "unit", Usage: "only this `UNIT`"},
-				&cli.StringFlag{Name: "category", Usage: "only this `CATEGORY`"},
-				&cli.Uint64Flag{Name: "limit", Value: 50, Usage: "at most `N` rows"},
-				&cli.StringFlag{Name: "format", Value: "table", Usage: "`table|json|csv`"},
-				&cli.BoolFlag{Name: "json", Usage: "the same as --format json"},
+		Name:   "report",
+		Usage:  "statistics of groups",
+		Action: noSubcommand,
+		Subcommands: []*cli.Command{
+			{
+				Name:        "web",
+				Usage:       "how the web is used",
+				Description: shared + `"active" counts distinct (person, site, five minutes) of visits.` + codes,
+				Flags:       reportFlags(aggregate.WebBys()),
+				Action:      func(c *cli.Context) error { return reportAction(c, runReportWeb) },
 			},
-			Action: func(c *cli.Context) error {
-				if c.Args().Present() {
-					return usageErrorf("report web takes no arguments, only flags: %q", c.Args().First())
-				}
-				o := reportOptions{format: c.String("format"), question: aggregate.Question{
-					By: aggregate.By(c.String("by")), Tenant: c.String("tenant"), Population: c.String("population"),
-					Unit: c.String("unit"), Category: c.String("category"), Limit: c.Uint64("limit"),
-				}}
-				if c.Bool("json") {
-					o.format = "json"
-				}
-				now := time.Now()
-				for _, d := range []struct {
-					flag string
-					day  *time.Time
-					def  time.Time
-				}{{"from", &o.question.From, now.AddDate(0, 0, -7)}, {"to", &o.question.To, now}} {
-					*d.day = d.def
-					if text := c.String(d.flag); text != "" {
-						day, err := time.Parse(time.DateOnly, text)
-						if err != nil {
-							return usageErrorf("--%s: %q is not a day such as 2026-11-01", d.flag, text)
-						}
-						*d.day = day
-					}
-				}
-				cfg, err := configOf(c)
-				if err != nil {
-					return err
-				}
-				return runReport(c.Context, c.App.Writer, cfg, o)
+			{
+				Name:  "mail",
+				Usage: "how mail is used",
+				Description: shared + `A message counts once, however many servers tell of it. "forwarded" are
+messages that a rule, not a person, passed on to the outside; "identity" and "sensitive" are messages with a
+personal identity number, or with that or anything else that is sensitive, in the subject line.` + codes,
+				Flags: append(reportFlags(aggregate.MailBys()),
+					&cli.StringFlag{Name: "direction", Usage: "only this `DIRECTION`: inbound, outbound or internal"}),
+				Action: func(c *cli.Context) error { return reportAction(c, runReportMail) },
 			},
-		}},
+		},
+	}
+}
+
+func reportFlags(bys []aggregate.By) []cli.Flag {
+	var names []string
+	for _, by := range bys {
+		names = append(names, string(by))
+	}
+	return []cli.Flag{
+		&cli.StringFlag{Name: "from", Usage: "first `DAY`, as 2026-11-01 (default: seven days ago)"},
+		&cli.StringFlag{Name: "to", Usage: "last `DAY` (default: today)"},
+		&cli.StringFlag{Name: "by", Value: "unit", Usage: "what the rows are: `" + strings.Join(names, "|") + "`"},
+		&cli.StringFlag{Name: "tenant", Usage: "only this `TENANT`"},
+		&cli.StringFlag{Name: "population", Usage: "only this `POPULATION`: staff, elected, pupil or unknown"},
+		&cli.StringFlag{Name: "unit", Usage: "only this `UNIT`"},
+		&cli.StringFlag{Name: "category", Usage: "only this `CATEGORY`"},
+		&cli.Uint64Flag{Name: "limit", Value: 50, Usage: "at most `N` rows"},
+		&cli.StringFlag{Name: "format", Value: "table", Usage: "`table|json|csv`"},
+		&cli.BoolFlag{Name: "json", Usage: "the same as --format json"},
 	}
 }
 
@@ -84,47 +78,151 @@ type reportOptions struct {
 	format   string // table, json or csv
 }
 
-func runReport(ctx context.Context, w io.Writer, cfg Config, o reportOptions) error {
-	write, ok := map[string]func(io.Writer, aggregate.By, []aggregate.Row) error{
-		"table": writeReportTable, "json": writeReportJSON, "csv": writeReportCSV,
+// reportAction makes the question of the command line and has it answered.
+func reportAction(c *cli.Context, run func(context.Context, io.Writer, Config, reportOptions) error) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	o := reportOptions{format: c.String("format"), question: aggregate.Question{
+		By: aggregate.By(c.String("by")), Tenant: c.String("tenant"), Population: c.String("population"),
+		Unit: c.String("unit"), Category: c.String("category"), Limit: c.Uint64("limit"), Direction: c.String("direction"),
+	}}
+	if c.Bool("json") {
+		o.format = "json"
+	}
+	now := time.Now()
+	for _, d := range []struct {
+		flag     string
+		day      *time.Time
+		fallback time.Time
+	}{{"from", &o.question.From, now.AddDate(0, 0, -7)}, {"to", &o.question.To, now}} {
+		*d.day = d.fallback
+		if text := c.String(d.flag); text != "" {
+			day, err := time.Parse(time.DateOnly, text)
+			if err != nil {
+				return usageErrorf("--%s: %q is not a day such as 2026-11-01", d.flag, text)
+			}
+			*d.day = day
+		}
+	}
+	cfg, err := configOf(c)
+	if err != nil {
+		return err
+	}
+	return run(c.Context, c.App.Writer, cfg, o)
+}
+
+// A reportTable is a report as rows of text and numbers: keys, then measures.
+type reportTable struct {
+	keys     []string
+	measures []measure
+	bar      int // the measure that bars show
+	rows     []reportRow
+}
+
+type measure struct {
+	name  string // in JSON and CSV
+	head  string // in the table
+	bytes bool
+}
+
+type reportRow struct {
+	keys   []string
+	values []uint64
+}
+
+func runReportWeb(ctx context.Context, w io.Writer, cfg Config, o reportOptions) error {
+	if err := o.question.ValidateWeb(); err != nil {
+		return usageErrorf("%w", err)
+	}
+	return runReport(ctx, w, cfg, o, func(db *clickhouse.DB) (reportTable, error) {
+		t := reportTable{keys: o.question.By.Keys(), bar: 1, measures: []measure{
+			{"people", "PEOPLE", false}, {"active_slots", "ACTIVE", false}, {"requests", "REQUESTS", false}, {"blocked", "BLOCKED", false},
+			{"bytes_in", "IN", true}, {"bytes_out", "OUT", true},
+		}}
+		rows, err := aggregate.Web(ctx, db, cfg.Statistics, o.question)
+		for _, r := range rows {
+			t.rows = append(t.rows, reportRow{r.Keys, []uint64{r.People, r.ActiveSlots, r.Requests, r.Blocked, r.BytesIn, r.BytesOut}})
+		}
+		return t, err
+	})
+}
+
+func runReportMail(ctx context.Context, w io.Writer, cfg Config, o reportOptions) error {
+	if err := o.question.ValidateMail(); err != nil {
+		return usageErrorf("%w", err)
+	}
+	return runReport(ctx, w, cfg, o, func(db *clickhouse.DB) (reportTable, error) {
+		t := reportTable{keys: o.question.By.Keys(), bar: 1, measures: []measure{
+			{"people", "PEOPLE", false}, {"messages", "MESSAGES", false}, {"bytes", "SIZE", true}, {"forwarded", "FORWARDED", false},
+			{"identity_numbers", "IDENTITY", false}, {"sensitive", "SENSITIVE", false},
+		}}
+		rows, err := aggregate.Mail(ctx, db, cfg.Statistics, o.question)
+		for _, r := range rows {
+			t.rows = append(t.rows, reportRow{r.Keys, []uint64{r.People, r.Messages, r.Bytes, r.Forwarded, r.IdentityNumbers, r.Sensitive}})
+		}
+		return t, err
+	})
+}
+
+func runReport(ctx context.Context, w io.Writer, cfg Config, o reportOptions, ask func(*clickhouse.DB) (reportTable, error)) (err error) {
+	write, ok := map[string]func(reportTable, io.Writer) error{
+		"table": reportTable.text, "json": reportTable.json, "csv": reportTable.csv,
 	}[o.format]
 	if !ok {
 		return usageErrorf("--format: %q is not one of table, json and csv", o.format)
-	}
-	if err := o.question.Validate(); err != nil {
-		return usageErrorf("%w", err)
 	}
 	db, err := openDatabase(ctx, cfg, schemas.RoleQuery)
 	if err != nil {
 		return err
 	}
-	defer db.Close()
-	rows, err := aggregate.Report(ctx, db.DB, cfg.Statistics, o.question)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := db.Check(ctx, schemas.Migrations()); err != nil {
+		return err
+	}
+	t, err := ask(db.DB)
 	if err != nil {
 		return err
 	}
-	return write(w, o.question.By, rows)
+	return write(t, w)
 }
 
 // bar is how wide the longest bar of a table is, in characters.
 const bar = 24
 
-func writeReportTable(w io.Writer, by aggregate.By, rows []aggregate.Row) error {
-	if len(rows) == 0 {
+func (t reportTable) text(w io.Writer) error {
+	if len(t.rows) == 0 {
 		_, err := fmt.Fprintln(w, "No rows: nothing was counted, or too few people to show.")
 		return err
 	}
 	var most uint64
-	for _, r := range rows {
-		most = max(most, r.ActiveSlots)
+	for _, r := range t.rows {
+		most = max(most, r.values[t.bar])
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "%s\tPEOPLE\tACTIVE\t\tREQUESTS\tBLOCKED\tIN\tOUT\n", strings.ToUpper(strings.Join(by.Keys(), "\t")))
-	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%d\t%d\t%s\t%s\n", strings.Join(r.Keys, "\t"), r.People, r.ActiveSlots, drawBar(r.ActiveSlots, most),
-			r.Requests, r.Blocked, bytesText(r.BytesIn), bytesText(r.BytesOut))
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprint(out, strings.ToUpper(strings.Join(t.keys, "\t")))
+	for i, m := range t.measures {
+		fmt.Fprintf(out, "\t%s", m.head)
+		if i == t.bar {
+			fmt.Fprint(out, "\t")
+		}
 	}
-	return t.Flush()
+	fmt.Fprintln(out)
+	for _, r := range t.rows {
+		fmt.Fprint(out, strings.Join(r.keys, "\t"))
+		for i, v := range r.values {
+			if t.measures[i].bytes {
+				fmt.Fprintf(out, "\t%s", bytesText(v))
+			} else {
+				fmt.Fprintf(out, "\t%d", v)
+			}
+			if i == t.bar {
+				fmt.Fprintf(out, "\t%s", drawBar(v, most))
+			}
+		}
+		fmt.Fprintln(out)
+	}
+	return out.Flush()
 }
 
 // drawBar draws n of most in eighths of a character.
@@ -155,15 +253,15 @@ func bytesText(n uint64) string {
 	return fmt.Sprintf("%.1f %s", v, unit)
 }
 
-func writeReportJSON(w io.Writer, by aggregate.By, rows []aggregate.Row) error {
-	list := make([]map[string]any, 0, len(rows))
-	for _, r := range rows {
-		m := map[string]any{
-			"requests": r.Requests, "blocked": r.Blocked, "bytes_in": r.BytesIn, "bytes_out": r.BytesOut,
-			"people": r.People, "active_slots": r.ActiveSlots,
+func (t reportTable) json(w io.Writer) error {
+	list := make([]map[string]any, 0, len(t.rows))
+	for _, r := range t.rows {
+		m := map[string]any{}
+		for i, k := range t.keys {
+			m[k] = r.keys[i]
 		}
-		for i, k := range by.Keys() {
-			m[k] = r.Keys[i]
+		for i, v := range r.values {
+			m[t.measures[i].name] = v
 		}
 		list = append(list, m)
 	}
@@ -172,18 +270,22 @@ func writeReportJSON(w io.Writer, by aggregate.By, rows []aggregate.Row) error {
 	return e.Encode(list)
 }
 
-func writeReportCSV(w io.Writer, by aggregate.By, rows []aggregate.Row) error {
+func (t reportTable) csv(w io.Writer) error {
 	c := csv.NewWriter(w)
-	if err := c.Write(append(by.Keys(), "requests", "blocked", "bytes_in", "bytes_out", "people", "active_slots")); err != nil {
+	head := slices.Clone(t.keys)
+	for _, m := range t.measures {
+		head = append(head, m.name)
+	}
+	if err := c.Write(head); err != nil {
 		return err
 	}
-	for _, r := range rows {
-		fields := make([]string, 0, len(r.Keys)+6)
-		for _, k := range r.Keys {
+	for _, r := range t.rows {
+		var fields []string
+		for _, k := range r.keys {
 			fields = append(fields, plainCell(k))
 		}
-		for _, n := range []uint64{r.Requests, r.Blocked, r.BytesIn, r.BytesOut, r.People, r.ActiveSlots} {
-			fields = append(fields, strconv.FormatUint(n, 10))
+		for _, v := range r.values {
+			fields = append(fields, strconv.FormatUint(v, 10))
 		}
 		if err := c.Write(fields); err != nil {
 			return err

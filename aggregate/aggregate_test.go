@@ -98,36 +98,84 @@ func TestRollupAndReport(t *testing.T) {
 		insert(t, db, blocks)
 	}
 	oct, nov := time.Date(2026, 10, 31, 0, 0, 0, 0, time.UTC), time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	ask := func(q Question) []Row {
+	ask := func(q Question) []WebRow {
 		t.Helper()
 		q.Limit = 100
-		rows, err := Report(context.Background(), db, Config{MinimumPeople: 5}, q)
+		rows, err := Web(context.Background(), db, Config{MinimumPeople: 5}, q)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return rows
 	}
-	check := func(name string, got []Row, want ...Row) {
+	check := func(name string, got []WebRow, want ...WebRow) {
 		t.Helper()
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s:\n got %v\nwant %v", name, got, want)
 		}
 	}
-	school := Row{Keys: []string{"norrbo", "school"}, Requests: 2 * 12 * 12, Blocked: 2 * 12 * 4, BytesIn: 2 * 12 * 1200, BytesOut: 2 * 12 * 120, People: 12, ActiveSlots: 12 * 4}
+	school := WebRow{Keys: []string{"norrbo", "school"}, Requests: 2 * 12 * 12, Blocked: 2 * 12 * 4, BytesIn: 2 * 12 * 1200, BytesOut: 2 * 12 * 120, People: 12, ActiveSlots: 12 * 4}
 	check("by unit: the archive's three people are hidden", ask(Question{From: oct, To: nov, By: ByUnit}), school)
 	check("by domain: protected destinations are one row, background is no visit", ask(Question{From: oct, To: oct, By: ByDomain, Unit: "school"}),
-		Row{Keys: []string{"ads.example", "ads"}, Requests: 120, Blocked: 48, BytesIn: 12000, BytesOut: 1200, People: 12},
-		Row{Keys: []string{"news.example", "news"}, Requests: 96, Blocked: 48, BytesIn: 9600, BytesOut: 960, People: 12, ActiveSlots: 12},
-		Row{Keys: []string{ProtectedDomain, "health"}, Requests: 48, BytesIn: 4800, BytesOut: 480, People: 12, ActiveSlots: 24})
+		WebRow{Keys: []string{"ads.example", "ads"}, Requests: 120, Blocked: 48, BytesIn: 12000, BytesOut: 1200, People: 12},
+		WebRow{Keys: []string{"news.example", "news"}, Requests: 96, Blocked: 48, BytesIn: 9600, BytesOut: 960, People: 12, ActiveSlots: 12},
+		WebRow{Keys: []string{ProtectedDomain, "health"}, Requests: 48, BytesIn: 4800, BytesOut: 480, People: 12, ActiveSlots: 24})
 	check("by hour: all units, the hidden three are in the total", ask(Question{From: oct, To: oct, By: ByHour}),
-		Row{Keys: []string{"2026-10-31T22:00:00Z"}, Requests: 2 * (12*11 + 3), Blocked: 2 * 12 * 4, BytesIn: 200 * (12*11 + 3), BytesOut: 20 * (12*11 + 3), People: 15, ActiveSlots: 12*3 + 3})
+		WebRow{Keys: []string{"2026-10-31T22:00:00Z"}, Requests: 2 * (12*11 + 3), Blocked: 2 * 12 * 4, BytesIn: 200 * (12*11 + 3), BytesOut: 20 * (12*11 + 3), People: 15, ActiveSlots: 12*3 + 3})
 	check("by day: local days", ask(Question{From: oct, To: nov, By: ByDay, Unit: "school", Category: "news"}),
-		Row{Keys: []string{"2026-10-31"}, Requests: 96, Blocked: 48, BytesIn: 9600, BytesOut: 960, People: 12, ActiveSlots: 12},
-		Row{Keys: []string{"2026-11-01"}, Requests: 24, BytesIn: 2400, BytesOut: 240, People: 12, ActiveSlots: 12})
+		WebRow{Keys: []string{"2026-10-31"}, Requests: 96, Blocked: 48, BytesIn: 9600, BytesOut: 960, People: 12, ActiveSlots: 12},
+		WebRow{Keys: []string{"2026-11-01"}, Requests: 24, BytesIn: 2400, BytesOut: 240, People: 12, ActiveSlots: 12})
 	check("by country", ask(Question{From: nov, To: nov, By: ByCountry, Tenant: "norrbo"}),
-		Row{Keys: []string{"SE"}, Requests: 24, BytesIn: 2400, BytesOut: 240, People: 12, ActiveSlots: 12})
+		WebRow{Keys: []string{"SE"}, Requests: 24, BytesIn: 2400, BytesOut: 240, People: 12, ActiveSlots: 12})
 	check("another tenant", ask(Question{From: oct, To: nov, By: ByUnit, Tenant: "söderå"}))
 	check("guests are not people", ask(Question{From: oct, To: nov, By: ByUnit, Population: Guest}))
+}
+
+// Seven of the school write to a newspaper, two rows and two servers tell of each message, and two batches of both.
+func TestMailRollupAndReport(t *testing.T) {
+	db := open(t)
+	key := seal.NewStatisticsKey(seal.MonthOf(time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)))
+	at := time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC).UnixMilli()
+	g := Group{Tenant: "norrbo", Population: "staff", Unit: "school", Zone: stockholm(t)}
+	for batch := range 2 {
+		r := NewMailRollup(key)
+		for i := range 7 {
+			for row := range 2 {
+				m := Message{Time: at + int64(row), ID: fmt.Appendf(nil, "m%d", i), Subject: fmt.Appendf(nil, "p%d@norrbo.example", i), Group: g,
+					Direction: Outbound, Domain: "paper.example", Category: "press", Bytes: 1000, Forwarded: i == 0, IdentityNumber: i < 2, Sensitive: i < 3}
+				if row == 1 {
+					m.Bytes = 900 // before another server added its header
+				}
+				if err := r.Add(m); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := r.Add(Message{Time: at, ID: []byte("in"), Subject: []byte("p0@norrbo.example"), Group: g, Direction: Inbound, Domain: "shop.example", Category: "shopping", Bytes: 5}); err != nil {
+			t.Fatal(err)
+		}
+		insert(t, db, r.Blocks(Watermark{Mark: 9, Next: uint64(batch+1) * 100, BegunAt: time.Unix(at/1000, 0)}))
+	}
+	day := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
+	out := MailRow{People: 7, Messages: 7, Bytes: 7000, Forwarded: 1, IdentityNumbers: 2, Sensitive: 3}
+	all := MailRow{People: 7, Messages: 8, Bytes: 7005, Forwarded: 1, IdentityNumbers: 2, Sensitive: 3}
+	for _, c := range []struct {
+		q    Question
+		keys []string
+		want MailRow
+	}{
+		{Question{By: ByUnit}, []string{"norrbo", "school"}, all},
+		{Question{By: ByDirection}, []string{"outbound"}, out},
+		{Question{By: ByCategory}, []string{"press"}, out},
+		{Question{By: ByDomain, Unit: "school", Direction: Outbound}, []string{"paper.example", "press"}, out},
+		{Question{By: ByHour, Direction: Outbound}, []string{"2026-11-02T09:00:00Z"}, out},
+		{Question{By: ByDay}, []string{"2026-11-02"}, all},
+	} {
+		c.q.From, c.q.To, c.q.Limit, c.want.Keys = day, day, 10, c.keys
+		rows, err := Mail(context.Background(), db, Config{MinimumPeople: 5}, c.q)
+		if err != nil || len(rows) != 1 || fmt.Sprint(rows[0]) != fmt.Sprint(c.want) {
+			t.Errorf("by %s: %v %v, want %v", c.q.By, rows, err, c.want)
+		}
+	}
 }
 
 func TestFloorCannotBeLowered(t *testing.T) {

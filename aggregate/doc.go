@@ -1,7 +1,8 @@
 // Package aggregate says what a statistic is.
 //
 // The write side, [Rollup], turns the requests of one batch into rows: for each table and day one block, with the
-// watermark of the batch in it. The read side, [Report], asks the disclosure-safe views of the schema.
+// watermark of the batch in it; [MailRollup] does the same for mail. The read side, [Web] and [Mail], asks the
+// disclosure-safe views of the schema.
 //
 // # What is counted
 //
@@ -10,6 +11,10 @@
 //     every other figure of the row, which is what the floor of the views looks at.
 //   - active slots: distinct (person, site, five minutes) of visits. A request to a background destination (CDN,
 //     advertisements, trackers, telemetry) is no visit, nor is one that only asked for authentication.
+//
+// Of mail: distinct messages and their bytes, however many rows and servers tell of them; people of ours who sent or
+// received; messages that a rule forwarded to the outside; and messages whose subject line holds a personal identity number
+// or something else that is sensitive.
 //
 // A site is a registrable domain. Days are local days of the tenant, hours are UTC. A cell is one combination of the
 // dimensions of a table; people can't be added up over cells, so "all units" and "all categories" are cells of their own.
