@@ -1,9 +1,24 @@
 package main
 
 import (
+	"io"
+	"os"
 	"testing"
 
 	"tillsyn/internal/engine/enginetest"
 )
 
-func TestMain(m *testing.M) { enginetest.Main(m) }
+// testMainEnv makes the test binary be tillsyn itself: tests that kill it start it so.
+const testMainEnv = "TILLSYN_TEST_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(testMainEnv) != "" {
+		go func() {
+			// The test holds the other end: what it started does not outlive it.
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			os.Exit(1)
+		}()
+		main()
+	}
+	enginetest.Main(m)
+}
