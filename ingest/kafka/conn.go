@@ -128,14 +128,19 @@ func (s SASL) mechanism() (sasl.Mechanism, error) {
 		return nil, fmt.Errorf("%w: sasl.password_file: %w", errSetup, err)
 	}
 	password := strings.TrimRight(string(content), "\r\n")
-	switch s.Mechanism {
-	case "plain":
+	if s.Mechanism == "plain" {
 		return plain.Mechanism{Username: s.Username, Password: password}, nil
-	case "scram-sha-256":
-		return scram.Mechanism(scram.SHA256, s.Username, password)
-	default:
-		return scram.Mechanism(scram.SHA512, s.Username, password)
 	}
+	hash := scram.SHA512
+	if s.Mechanism == "scram-sha-256" {
+		hash = scram.SHA256
+	}
+	m, err := scram.Mechanism(hash, s.Username, password)
+	if err != nil {
+		// What scram says quotes the user.
+		return nil, fmt.Errorf("%w: sasl.username or the password holds characters that SASLprep (RFC 4013) forbids", errSetup)
+	}
+	return m, nil
 }
 
 // signIn does the SASL exchange. Its errors never carry what the broker or the mechanism said about user and password.
@@ -235,7 +240,7 @@ func (c *conn) call(ctx context.Context, timeout time.Duration, req protocol.Mes
 	return res, err
 }
 
-// send writes a request that was encoded here: body follows the header. Answers the correlation id.
+// send writes a request that was encoded here: body follows the header.
 func (c *conn) send(key protocol.ApiKey, version int16, flexible bool, body []byte) error {
 	c.last++
 	frame := make([]byte, 4, 32+len(c.clientID)+len(body))

@@ -18,10 +18,14 @@ import (
 	"tillsyn/ingest/kafka/kafkatest"
 )
 
-func TestFake(t *testing.T) { suite(t, kafkatest.StartFake(t)) }
+func TestFake(t *testing.T) {
+	t.Parallel()
+	suite(t, kafkatest.StartFake(t))
+}
 
 // TestOldBrokers reads from brokers that speak older versions: without topic ids, sessions, leader epochs.
 func TestOldBrokers(t *testing.T) {
+	t.Parallel()
 	for name, v := range map[string]*kversion.Versions{
 		"0.11": kversion.V0_11_0(), "1.0": kversion.V1_0_0(), "2.0": kversion.V2_0_0(), "2.3": kversion.V2_3_0(), "2.8": kversion.V2_8_0(), "3.9": kversion.V3_9_0(),
 	} {
@@ -49,6 +53,7 @@ func TestOldBrokers(t *testing.T) {
 
 // TestMovingLeaders moves partition leaders and coordinators between three brokers while two members read.
 func TestMovingLeaders(t *testing.T) {
+	t.Parallel()
 	b := kafkatest.StartFake(t, kfake.NumBrokers(3))
 	topic := unique("moving")
 	b.Plain.CreateTopic(t, topic, 6)
@@ -73,6 +78,7 @@ func TestMovingLeaders(t *testing.T) {
 
 // TestPassingFaults answers requests with errors that pass.
 func TestPassingFaults(t *testing.T) {
+	t.Parallel()
 	b := kafkatest.StartFake(t)
 	for _, c := range []struct {
 		key kmsg.Key
@@ -120,6 +126,7 @@ func TestPassingFaults(t *testing.T) {
 // TestLostHeartbeats is a member that the coordinator hears no more: it must know before the group gives its partitions
 // away, and come back afterwards.
 func TestLostHeartbeats(t *testing.T) {
+	t.Parallel()
 	b := kafkatest.StartFake(t)
 	topic := unique("silent")
 	b.Plain.CreateTopic(t, topic, 1)
@@ -164,6 +171,7 @@ func TestLostHeartbeats(t *testing.T) {
 
 // TestCorruptBatch reads a batch with a wrong checksum: an error, never a skip.
 func TestCorruptBatch(t *testing.T) {
+	t.Parallel()
 	batch := make([]byte, 61)
 	binary.BigEndian.PutUint32(batch[8:], 49)
 	batch[16], batch[60] = 2, 1
@@ -188,6 +196,7 @@ func TestCorruptBatch(t *testing.T) {
 
 // TestUnreachable starts while no broker is there, and goes on when one is.
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	b := kafkatest.StartFake(t)
 	topic := unique("late")
 	b.Plain.CreateTopic(t, topic, 1)
@@ -206,6 +215,7 @@ func TestUnreachable(t *testing.T) {
 
 // TestSilentBroker ends a member while no broker answers anything: it must not wait for every timeout in turn.
 func TestSilentBroker(t *testing.T) {
+	t.Parallel()
 	b := kafkatest.StartFake(t)
 	topic := unique("mute")
 	b.Plain.CreateTopic(t, topic, 12)
@@ -222,5 +232,36 @@ func TestSilentBroker(t *testing.T) {
 	m.stop(t)
 	if took := time.Since(began); took > 7*time.Second {
 		t.Errorf("Run returned after %v", took)
+	}
+}
+
+// TestManyRebalances replaces members one after the other while records arrive.
+func TestManyRebalances(t *testing.T) {
+	t.Parallel()
+	b := kafkatest.StartFake(t)
+	topic := unique("churn")
+	b.Plain.CreateTopic(t, topic, 8)
+	cfg := config(b.Plain, topic)
+	cfg.HeartbeatInterval = 20 * time.Millisecond
+	const n, rounds = 30_000, 50
+	l := newLedger()
+	written := write(t, b.Plain, topic, n)
+	members := []*member{start(t, cfg, l.handle), start(t, cfg, l.handle)}
+	for range rounds {
+		members = append(members, start(t, cfg, l.handle))
+		until(t, "the new member has joined", func() bool { return b.Plain.Members(t, cfg.Group) == 3 })
+		members[0].stop(t)
+		members = members[1:]
+	}
+	wait(t, written)
+	until(t, "everything is read", func() bool { return l.len() == n })
+	for _, m := range members {
+		m.stop(t)
+	}
+	l.check(t, n)
+	if g := b.Fake.GroupInfo(cfg.Group); g.Epoch < rounds/2 { // joins that come while another is under way share its generation
+		t.Errorf("only %d generations", g.Epoch)
+	} else {
+		t.Logf("%d generations", g.Epoch)
 	}
 }

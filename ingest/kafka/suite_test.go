@@ -918,6 +918,18 @@ func testSignIn(t *testing.T, b *kafkatest.Broker) {
 			}
 		})
 	}
+	t.Run("forbidden characters", func(t *testing.T) {
+		cfg := config(b.SASL, topic)
+		cfg.SASL = kafka.SASL{Mechanism: "scram-sha-256", Username: "planted-user\a", PasswordFile: file}
+		password("planted-password\a")
+		c, err := kafka.New(cfg, slog.New(slog.DiscardHandler), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Run(context.Background(), nil); err == nil || !strings.Contains(err.Error(), "SASLprep") || strings.Contains(err.Error(), "planted") {
+			t.Errorf("got %v", err)
+		}
+	})
 	t.Run("no password file", func(t *testing.T) {
 		cfg := config(b.SASL, topic)
 		cfg.SASL = kafka.SASL{Mechanism: "plain", Username: kafkatest.Username, PasswordFile: filepath.Join(t.TempDir(), "absent")}
