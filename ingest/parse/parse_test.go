@@ -177,7 +177,9 @@ func TestPublicSamples(t *testing.T) {
 		t.Skip("the public samples are not beside this clone: ", err)
 	}
 	cases, events, fields := 0, 0, 0
+	table := []string{fmt.Sprintf("%-24s %5s %6s %14s  %s", "format", "cases", "events", "fields checked", "differences from the peer")}
 	for _, f := range Formats() {
+		casesBefore, eventsBefore, fieldsBefore := cases, events, fields
 		list, err := filepath.Glob(filepath.Join(root, f.Name, "*.expected.json"))
 		if err != nil {
 			t.Fatal(err)
@@ -207,8 +209,12 @@ func TestPublicSamples(t *testing.T) {
 				t.Errorf("%s: %d events, want %d", path, n, len(want))
 			}
 		}
+		if cases > casesBefore {
+			// all of an expectation has to be met, so there is no difference to report but a failed test
+			table = append(table, fmt.Sprintf("%-24s %5d %6d %14d  none", f.Name, cases-casesBefore, events-eventsBefore, fields-fieldsBefore))
+		}
 	}
-	t.Logf("%d cases, %d events, %d fields compared", cases, events, fields)
+	t.Logf("%d cases, %d events, %d fields compared\n%s", cases, events, fields, strings.Join(table, "\n"))
 	if cases == 0 {
 		t.Error("no case was compared")
 	}
