@@ -16,7 +16,7 @@ func newPairScanner(b []byte) pairScanner {
 	for i, c := range b {
 		switch c {
 		case ',':
-			p.comma = i+1 < len(b) && pairBegins(b, i+1)
+			p.comma = keyBegins(b, i+1)
 			return p
 		case ' ', '\t', '"':
 			return p
@@ -56,7 +56,7 @@ func (p *pairScanner) next() (key, value []byte, quoted, ok bool) {
 		return key, b[i+1 : end], true, true
 	}
 	start := i
-	for i < len(b) && b[i] != ' ' && b[i] != '\t' && (!p.comma || b[i] != ',' || !pairBegins(b, i+1)) {
+	for i < len(b) && b[i] != ' ' && b[i] != '\t' && (!p.comma || b[i] != ',' || !keyBegins(b, i+1)) {
 		i++
 	}
 	p.i = i
@@ -101,11 +101,16 @@ func pairBegins(b []byte, i int) bool {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == ',') {
 		i++
 	}
+	return i == len(b) || keyBegins(b, i)
+}
+
+// keyBegins says whether a key and its '=' stand at position i.
+func keyBegins(b []byte, i int) bool {
 	start := i
 	for i < len(b) && (hostByte(b[i]) || b[i] == '(' || b[i] == ')') {
 		i++
 	}
-	return i == len(b) || i > start && b[i] == '='
+	return i > start && i < len(b) && b[i] == '='
 }
 
 // unescape answers b with \" and \\ undone, and with hex also \xHH: b itself where it holds none. Any other backslash stays,

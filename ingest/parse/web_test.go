@@ -178,7 +178,7 @@ func TestPairScanner(t *testing.T) {
 		`<1>x word "stray a=1`:             `a:1`,
 		`a="x \"y\" z" b=2`:                `a:x \"y\" z b:2`,
 		`a="x "y" z" b=2`:                  `a:x "y" z b:2`,
-		`u="DOMAIN\" b=2`:                  `u:DOMAIN\" b=2`,
+		`u="DOMAIN\" b=2`:                  `u:DOMAIN\ b:2`,
 		`u="DOMAIN\\" b=2`:                 `u:DOMAIN\\ b:2`,
 		`a=1,b="2,3",c=x,y`:                `a:1 b:2,3 c:x,y`,
 		`a=b=c d`:                          `a:b=c`,
@@ -253,6 +253,28 @@ func TestNoOneButPeople(t *testing.T) {
 		}
 		if got := readLine(t, Options{Format: format}, strings.Replace(line, "@", "anna", 1)); !strings.Contains(got, `user.name: "anna"`) {
 			t.Errorf("%s: %s", format, got)
+		}
+	}
+}
+
+// TestHostileWebLines makes lines that a careless reader would look at a number of times that grows with their length.
+func TestHostileWebLines(t *testing.T) {
+	begin := map[string]string{
+		"bluecoat_w3c": "2026-11-20 08:15:01 ", "bluecoat_kv": "c-ip=10.1.1.1 cs-host=a ", "fortigate_kv": "type=utm subtype=webfilter ",
+		"panw_threat_url": "1,2026/11/20 09:15:03,0128,THREAT,url,", "umbrella_proxy_csv": `"2026-11-20 08:15:02",`, "cisco_wsa": "1795162502.001 35 10.20.30.41 TCP_MISS/200 1 GET a ",
+		"sophos_xg_kv": `log_type="Content Filtering" url=`, "sophos_swa_kv": "t=1 req=", "forcepoint_web_csv": `"20/11/2026","09:15:02",`,
+		"squidguard": "2026-11-20 09:15:01 [1] Request(a/b/-) ", "dansguardian": "2026.11.20 9:15:01 ", "zeek_http_tsv": "1795162501.284420\t",
+		"squid_extended": "1795162502.001 35 10.20.30.41 TCP_MISS/200 1 GET a - HIER_NONE/- - ",
+	}
+	for format, head := range begin {
+		for _, part := range []string{`" `, `\"`, `\" `, `\`, `a=" `, `a="`, `*A`, `"a `, `,"`, "\t\"", `x=y `, `""`, `, "`, `"",`, ` `, `a/b `, `<`, `10.1.1.1 `, "GET 1 ", `:`, `%`, `|=`} {
+			line := []byte(head + strings.Repeat(part, (MaxLine-len(head))/len(part)))
+			p := mustNew(t, Options{Format: format})
+			start := time.Now()
+			p.Parse(line, func(*Event) {}, func(Reject) {})
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("%s with %q: %s", format, part, took)
+			}
 		}
 	}
 }
