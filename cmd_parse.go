@@ -231,6 +231,13 @@ func eventFields(all bool) []eventField {
 		{"@timestamp", false, func(dst []byte, e *parse.Event) []byte {
 			return time.UnixMilli(e.Time).UTC().AppendFormat(dst, `"2006-01-02T15:04:05.000Z"`)
 		}},
+		{"event.count", false, func(dst []byte, e *parse.Event) []byte {
+			// no field of ECS: said only where the line stands for more than one event
+			if e.Count > 1 {
+				dst = strconv.AppendUint(dst, uint64(e.Count), 10)
+			}
+			return dst
+		}},
 		{"source.ip", false, address(func(e *parse.Event) netip.Addr { return e.SourceIP })},
 		{"source.port", false, number(func(e *parse.Event) int64 { return int64(e.SourcePort) })},
 		{"user.name", false, text(func(e *parse.Event) []byte { return e.User })},
@@ -391,7 +398,7 @@ func explainLine(in io.Reader, out io.Writer, parser parse.Parser, o parseOption
 	case rejected:
 		return foundErrorf("line %d could not be read as %s", o.line, o.Format)
 	case !answered:
-		if _, err := fmt.Fprintf(out, "line %d is empty, a comment or a header: there is nothing to read in it\n", o.line); err != nil {
+		if _, err := fmt.Fprintf(out, "line %d is empty, a comment, a header or of another log: there is nothing to read in it\n", o.line); err != nil {
 			return fmt.Errorf("write explanation: %w", err)
 		}
 	}
