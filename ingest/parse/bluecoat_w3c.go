@@ -12,7 +12,7 @@ import (
 // it: fields between spaces or tabs, runs of them being one; a field with spaces in quotes; "-" for nothing; times in GMT.
 //
 // Which column is what, is configuration: Options.Columns (a pasted #Fields line) or Options.Layout (a name of elffLayouts),
-// for in Kafka a header may never come. A #Fields line in the stream then confirms; one that contradicts is a reject
+// for in Kafka a header may never come, and a reader that starts again behind it would read the same rows otherwise. A #Fields line in the stream then confirms; one that contradicts is a reject
 // (ContradictoryHeader) and not obeyed. Where nothing is configured, #Fields sets the columns for what follows, and
 // without one each line is recognised by the shapes of its fields among the known layouts; rows that a header does not
 // fit, but a known layout does, are read by that, and the header is reported. Columns behind the last known one are left
@@ -476,7 +476,7 @@ func (f *bluecoatW3C) fill(l *elffLayout, b []byte, e *Event, s *scratch) (Reaso
 				e.Port = -1
 			}
 		case elffPath:
-			if path = v; !l.exact && v[0] != '/' {
+			if path = v; !l.exact && v[0] != '/' && v[0] != '*' {
 				return BadLayout, "url.path"
 			}
 		case elffQuery:

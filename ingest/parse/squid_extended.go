@@ -48,7 +48,7 @@ func (f *squidExtended) read(b []byte, e *Event, s *scratch) (Reason, string) {
 		i = closing + 1
 		switch {
 		case v == nil:
-		case e.Referrer == nil && bytes.Contains(v[:min(len(v), 32)], []byte("://")):
+		case e.Referrer == nil && (bytes.Contains(v[:min(len(v), 32)], []byte("://")) || starts(v, "about:")):
 			e.Referrer = s.backslash(v)
 		case e.UserAgent == nil && agentLike(v):
 			e.UserAgent = s.backslash(v)

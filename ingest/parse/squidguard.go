@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// squidGuard reads the log of squidGuard and ufdbGuard's like lines:
+// squidGuard reads squidGuard's log of requests:
 //
 //	2026-11-20 14:13:14 [31277] Request(source/category/rewrite) URL client-ip/client-name user METHOD REDIRECT
 //
