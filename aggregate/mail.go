@@ -21,7 +21,7 @@ const (
 type Message struct {
 	Time      int64  // milliseconds since 1970 UTC
 	ID        []byte // what tells the message from others in all rows and logs; it leaves as tokens only
-	Subject   []byte // the person's identity; it leaves as tokens only
+	Subject   []byte // the person's identity; it leaves as tokens only; empty if the log does not say who it was
 	Group     Group
 	Direction string // Inbound, Outbound or Internal
 	Domain    string // of the other side, as it may be shown
@@ -117,7 +117,9 @@ func (r *MailRollup) add(table string, k mailKey, tk *seal.Tokenizer, person sea
 		r.tables[table][k] = c
 	}
 	before := len(c.people) + len(c.messages)
-	c.people[tk.People(person, c.block)] = struct{}{}
+	if len(m.Subject) > 0 {
+		c.people[tk.People(person, c.block)] = struct{}{}
+	}
 	token := tk.Mail(message, c.block)
 	c.messages[token] = max(c.messages[token], m.Bytes)
 	for _, f := range []struct {

@@ -68,7 +68,7 @@ func (in *Ingester) Once(ctx context.Context, p Partition, src Source, progress 
 		total.Rejects += row.Rejects
 		total.Skipped += row.Skipped
 		total.Next = row.Next
-		if w, ok := b.(*webBatch); ok {
+		if w, ok := b.(*eventBatch); ok {
 			for k, n := range w.rejects {
 				total.Reasons[k.reason] += n
 			}
@@ -77,7 +77,8 @@ func (in *Ingester) Once(ctx context.Context, p Partition, src Source, progress 
 			progress(row)
 		}
 	}
-	if err = r.run(ctx); errors.Is(err, io.EOF) {
+	// Not errors.Is: a connection to ClickHouse that breaks is an io.EOF too, inside another error.
+	if err = r.run(ctx); err == io.EOF {
 		err = nil
 	}
 	return total, err
@@ -92,7 +93,7 @@ func (in *Ingester) runner(p Partition, src Source) (*runner, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.batches = append(r.batches, newWebBatch(src, in.cfg.Batch, parser, in.dep.Resolver, in.dep.Lists, in.dep.Key))
+		r.batches = append(r.batches, newEventBatch(src, in.cfg.Batch, parser, in.dep.Resolver, in.dep.Lists, in.dep.Key))
 	}
 	return r, nil
 }

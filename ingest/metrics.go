@@ -44,7 +44,7 @@ func (m metrics) observe(topic string, b batch, row LedgerRow, now time.Time) {
 	m.records.WithLabelValues(topic).Add(float64(row.Records))
 	m.events.WithLabelValues(topic).Add(float64(row.Events))
 	m.batches.WithLabelValues(topic).Inc()
-	w, ok := b.(*webBatch)
+	w, ok := b.(*eventBatch)
 	if !ok {
 		return
 	}

@@ -1,10 +1,3 @@
-// Package enginetest gives a test a private embedded ClickHouse.
-//
-// The engine is a child process of the test binary, so a package that uses it says so in its TestMain:
-//
-//	func TestMain(m *testing.M) { enginetest.Main(m) }
-//
-// A start takes about 0.2 s. Tests that can share one engine should: start it once and give every test a database.
 package enginetest
 
 import (
@@ -37,6 +30,15 @@ func Start(t testing.TB, cfg engine.Config) *engine.Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(e.Kill)
+	t.Cleanup(func() {
+		select {
+		case <-e.Done(): // before its time, or killed by the test
+			if err := e.Err(); err != nil {
+				t.Log("engine:", err)
+			}
+		default:
+			e.Kill()
+		}
+	})
 	return e
 }

@@ -34,6 +34,7 @@ const (
 
 	maxShape    = 120    // characters of a reject's shape
 	maxShapes   = 1000   // distinct shapes that a batch keeps; further ones are counted without
+	mailGrains  = 10     // tokens of mail that weigh as much as one grain of web use
 	maxRepeat   = 10_000 // the most events that one line may claim to stand for
 	maxDays     = 4      // UTC days after which a batch is cut: each is three inserts
 	authProxy   = 407    // Proxy Authentication Required (RFC 9110, 15.5.8)
@@ -48,8 +49,8 @@ type Limits struct {
 	Rejects int           `yaml:"rejects"` // lines that could not be read
 }
 
-// A webBatch reads records of one source and folds them into statistics.
-type webBatch struct {
+// An eventBatch reads records of one source and folds them into statistics.
+type eventBatch struct {
 	source Source
 	limits Limits
 	parser parse.Parser
@@ -57,6 +58,11 @@ type webBatch struct {
 	zone   func(tenant string) *time.Location
 	lists  *category.Lists
 	rollup *aggregate.Rollup
+
+	resolver   *resolve.Resolver
+	internal   map[string]struct{} // mail domains that are our own
+	mailRollup *aggregate.MailRollup
+	err        error // what went wrong while events were counted
 
 	begunAt          time.Time
 	earliest, latest int64 // Unix milliseconds that an event may have
@@ -70,6 +76,9 @@ type webBatch struct {
 	places    map[place]aggregate.SubjectRef
 	sites     map[string]aggregate.SiteRef
 	countries map[netip.Addr]aggregate.CountryRef
+	people    map[string]person // by mail address
+
+	otherSides map[string]aggregate.Site // by mail domain
 
 	rejects map[rejectKey]uint64
 	onEvent func(*parse.Event)
@@ -77,6 +86,8 @@ type webBatch struct {
 	record  []byte // the one that is being read
 	host    []byte // scratch
 	shape   []byte // scratch
+
+	key, identity []byte // scratch
 }
 
 // A place is a user name, which may be empty, at an address.
@@ -91,14 +102,18 @@ type rejectKey struct {
 	shape  string
 }
 
-func newWebBatch(source Source, limits Limits, parser parse.Parser, resolver *resolve.Resolver, lists *category.Lists, key seal.StatisticsKey) *webBatch {
-	b := &webBatch{
+func newEventBatch(source Source, limits Limits, parser parse.Parser, resolver *resolve.Resolver, lists *category.Lists, key seal.StatisticsKey) *eventBatch {
+	b := &eventBatch{
 		source: source, limits: limits, parser: parser,
 		who: resolve.NewMemo(resolver, memoSize), zone: resolver.Location, lists: lists,
 		rollup: aggregate.NewRollup(key), days: map[int64]struct{}{},
 		users: map[string]aggregate.SubjectRef{}, places: map[place]aggregate.SubjectRef{},
 		sites: map[string]aggregate.SiteRef{}, countries: map[netip.Addr]aggregate.CountryRef{},
-		rejects: map[rejectKey]uint64{},
+		rejects: map[rejectKey]uint64{}, people: map[string]person{}, otherSides: map[string]aggregate.Site{},
+		resolver: resolver, internal: map[string]struct{}{}, mailRollup: aggregate.NewMailRollup(key),
+	}
+	for _, d := range source.InternalDomains {
+		b.internal[strings.ToLower(d)] = struct{}{}
 	}
 	b.onEvent, b.onBad = b.event, b.reject // once: a method value is an allocation
 	return b
@@ -107,11 +122,15 @@ func newWebBatch(source Source, limits Limits, parser parse.Parser, resolver *re
 // memoSize is how many users, addresses and destinations a worker remembers across batches.
 const memoSize = 20_000
 
-func (b *webBatch) Begin(begunAt time.Time) {
+func (b *eventBatch) Begin(begunAt time.Time) {
 	b.begunAt = begunAt.UTC().Truncate(time.Second) // as the watermark keeps it
 	b.earliest, b.latest = b.begunAt.Add(-MaxAge).UnixMilli(), b.begunAt.Add(MaxAhead).UnixMilli()
 	b.tally, b.lastDay, b.newest = Tally{}, -1, 0
 	b.rollup.Reset()
+	b.mailRollup.Reset()
+	b.err = nil
+	clear(b.people)
+	clear(b.otherSides)
 	clear(b.days)
 	clear(b.users)
 	clear(b.places)
@@ -120,14 +139,14 @@ func (b *webBatch) Begin(begunAt time.Time) {
 	clear(b.rejects)
 }
 
-func (b *webBatch) Full() bool {
-	return int(b.tally.Events) >= b.limits.Events || b.rollup.Grains() >= b.limits.Grains ||
+func (b *eventBatch) Full() bool {
+	return int(b.tally.Events) >= b.limits.Events || b.rollup.Grains() >= b.limits.Grains || b.mailRollup.Grains() >= mailGrains*b.limits.Grains ||
 		int(b.tally.Rejects) >= b.limits.Rejects || len(b.days) > maxDays
 }
 
-func (b *webBatch) Tally() Tally { return b.tally }
+func (b *eventBatch) Tally() Tally { return b.tally }
 
-func (b *webBatch) Add(r Record) {
+func (b *eventBatch) Add(r Record) {
 	before := b.tally.Events + b.tally.Rejects
 	b.record = r.Value
 	b.parser.Parse(r.Value, b.onEvent, b.onBad)
@@ -137,13 +156,16 @@ func (b *webBatch) Add(r Record) {
 	}
 }
 
-func (b *webBatch) event(e *parse.Event) {
+func (b *eventBatch) event(e *parse.Event) {
 	switch {
 	case e.Time < b.earliest:
 		b.refuse(tooOld, "@timestamp")
 		return
 	case e.Time > b.latest:
 		b.refuse(tooNew, "@timestamp")
+		return
+	case e.Kind == parse.Mail:
+		b.mail(e)
 		return
 	case e.Count == 0 || e.Count > maxRepeat:
 		b.refuse(tooMany, "event.count")
@@ -155,11 +177,7 @@ func (b *webBatch) event(e *parse.Event) {
 		return
 	}
 	b.tally.Events++
-	b.newest = max(b.newest, e.Time)
-	if day := e.Time / 86_400_000; day != b.lastDay {
-		b.lastDay = day
-		b.days[day] = struct{}{}
-	}
+	b.sawDay(e.Time)
 	q := aggregate.Request{Time: e.Time, Requests: uint64(e.Count), NoVisit: e.Status == authProxy}
 	if e.Action == parse.Blocked {
 		q.Blocked = q.Requests
@@ -169,7 +187,15 @@ func (b *webBatch) event(e *parse.Event) {
 	b.rollup.Add(subject, b.site(e), b.country(e.DestinationIP), q)
 }
 
-func (b *webBatch) subject(e *parse.Event) (aggregate.SubjectRef, bool) {
+func (b *eventBatch) sawDay(at int64) {
+	b.newest = max(b.newest, at)
+	if day := at / 86_400_000; day != b.lastDay {
+		b.lastDay = day
+		b.days[day] = struct{}{}
+	}
+}
+
+func (b *eventBatch) subject(e *parse.Event) (aggregate.SubjectRef, bool) {
 	if len(e.User) > 0 {
 		if ref, ok := b.users[string(e.User)]; ok {
 			return ref, true
@@ -194,7 +220,7 @@ func (b *webBatch) subject(e *parse.Event) (aggregate.SubjectRef, bool) {
 	return ref, true
 }
 
-func (b *webBatch) site(e *parse.Event) aggregate.SiteRef {
+func (b *eventBatch) site(e *parse.Event) aggregate.SiteRef {
 	host := e.Domain
 	if len(host) == 0 && e.DestinationIP.IsValid() {
 		b.host = e.DestinationIP.AppendTo(b.host[:0])
@@ -248,7 +274,7 @@ func truncated(ip netip.Addr) string {
 	return netip.PrefixFrom(ip, bits).Masked().String()
 }
 
-func (b *webBatch) country(ip netip.Addr) aggregate.CountryRef {
+func (b *eventBatch) country(ip netip.Addr) aggregate.CountryRef {
 	ref, ok := b.countries[ip]
 	if !ok {
 		code := resolve.CountryUnknown
@@ -261,11 +287,11 @@ func (b *webBatch) country(ip netip.Addr) aggregate.CountryRef {
 	return ref
 }
 
-func (b *webBatch) refuse(reason parse.Reason, field string) {
+func (b *eventBatch) refuse(reason parse.Reason, field string) {
 	b.reject(parse.Reject{Reason: reason, Field: field})
 }
 
-func (b *webBatch) reject(r parse.Reject) {
+func (b *eventBatch) reject(r parse.Reject) {
 	b.tally.Rejects++
 	k := rejectKey{reason: r.Reason, field: r.Field}
 	if len(b.rejects) < maxShapes {
@@ -312,18 +338,22 @@ func appendShape(dst, line []byte) []byte {
 	return dst
 }
 
-func (b *webBatch) Blocks(w aggregate.Watermark) ([]aggregate.Block, error) {
+func (b *eventBatch) Blocks(w aggregate.Watermark) ([]aggregate.Block, error) {
+	if b.err != nil {
+		return nil, b.err
+	}
 	blocks, err := b.rollup.Blocks(w)
 	if err != nil {
 		return nil, err
 	}
+	blocks = append(blocks, b.mailRollup.Blocks(w)...)
 	if len(b.rejects) > 0 {
 		blocks = append(blocks, b.rejectBlock(w))
 	}
 	return blocks, nil
 }
 
-func (b *webBatch) rejectBlock(w aggregate.Watermark) aggregate.Block {
+func (b *eventBatch) rejectBlock(w aggregate.Watermark) aggregate.Block {
 	rows := len(b.rejects) + 1
 	day := b.begunAt.Truncate(24 * time.Hour)
 	var (

@@ -1,0 +1,122 @@
+package ingest
+
+import (
+	"bytes"
+	"strconv"
+
+	"tillsyn/aggregate"
+	"tillsyn/ingest/parse"
+	"tillsyn/ingest/resolve"
+)
+
+const (
+	internalCategory = "internal" // of our own domains, as the other side of a mail
+	nobody           = "(none)"   // the other side of a mail from the null sender (RFC 5321, 4.5.5)
+)
+
+// mail counts what a line says of a message, for each person of ours in it:
+//
+//   - sender ours, a recipient not ours: outbound, for the sender;
+//   - sender not ours, a recipient ours: inbound, for the recipient;
+//   - both ours: internal, for both.
+//
+// Ours is who is in the directory or in one of the source's internal domains.
+func (b *eventBatch) mail(e *parse.Event) {
+	b.tally.Events++
+	b.sawDay(e.Time)
+	if e.Trace && !e.Forwarded {
+		return // another line counts the message
+	}
+	m := aggregate.Message{
+		Time: e.Time, ID: b.messageID(e), Bytes: uint64(max(0, e.SourceBytes)), Forwarded: e.Forwarded,
+	}
+	sender, senderOurs := b.ours(e.From)
+	counted := false
+	for _, to := range e.To {
+		recipient, recipientOurs := b.ours(to)
+		switch {
+		case senderOurs && recipientOurs:
+			b.count(m, sender, aggregate.Internal, to, true)
+			b.count(m, recipient, aggregate.Internal, e.From, true)
+		case senderOurs:
+			b.count(m, sender, aggregate.Outbound, to, false)
+		case recipientOurs && e.Forwarded:
+			continue // a rule that passes mail on within the organisation
+		case recipientOurs:
+			b.count(m, recipient, aggregate.Inbound, e.From, false)
+		case e.Forwarded:
+			// From outside to outside, by a rule of somebody here whom the line does not name.
+			b.count(m, resolve.Who{Tenant: b.source.Tenant, Population: resolve.PopulationUnknown, Unit: resolve.UnitUnknown},
+				aggregate.Outbound, to, false)
+		default:
+			continue
+		}
+		counted = true
+	}
+	if !counted && len(e.To) == 0 && senderOurs && !e.Trace {
+		b.count(m, sender, aggregate.Outbound, nil, false) // the line names no recipient
+	}
+}
+
+// ours says whose mail address it is, and whether that is somebody of the organisation.
+func (b *eventBatch) ours(address []byte) (resolve.Who, bool) {
+	if len(address) == 0 {
+		return resolve.Who{}, false
+	}
+	if w, ok := b.people[string(address)]; ok {
+		return w.Who, w.ours
+	}
+	w, ok := b.resolver.Mail(b.source.Tenant, address)
+	if !ok {
+		_, ok = b.internal[string(bytes.ToLower(mailDomain(address)))]
+	}
+	b.people[string(address)] = person{w, ok}
+	return w, ok
+}
+
+// A person is whom a mail address belongs to.
+type person struct {
+	resolve.Who
+	ours bool
+}
+
+// mailDomain is what follows the last @ of an address.
+func mailDomain(address []byte) []byte {
+	return address[bytes.LastIndexByte(address, '@')+1:]
+}
+
+// messageID is what tells a message from others. A source that names none is taken at its word: another time, sender or
+// queue id is another message.
+func (b *eventBatch) messageID(e *parse.Event) []byte {
+	if key := e.MessageKey(); len(key) > 0 {
+		return key
+	}
+	b.key = strconv.AppendInt(b.key[:0], e.Time, 10)
+	b.key = append(append(append(append(b.key, 0), e.QueueID...), 0), e.From...)
+	return b.key
+}
+
+// count adds one person of ours, and the domain of the other side, to the statistics.
+func (b *eventBatch) count(m aggregate.Message, w resolve.Who, direction string, other []byte, internal bool) {
+	m.Direction = direction
+	m.Group = aggregate.Group{Tenant: w.Tenant, Population: w.Population, Unit: w.Unit, Zone: b.zone(w.Tenant)}
+	b.identity = w.Subject.AppendPersonalData(b.identity[:0])
+	m.Subject = b.identity
+	domain := mailDomain(other)
+	switch {
+	case len(domain) == 0:
+		m.Domain, m.Category = nobody, uncategorised
+	case internal:
+		m.Domain, m.Category = describe(domain, b.lists.Lookup(domain)).Name, internalCategory
+	default:
+		s, ok := b.otherSides[string(domain)]
+		if !ok {
+			s = describe(domain, b.lists.Lookup(domain))
+			b.otherSides[string(domain)] = s
+		}
+		m.Domain, m.Category = s.Domain, s.Category
+	}
+	if err := b.mailRollup.Add(m); err != nil && b.err == nil {
+		b.err = err
+	}
+}
