@@ -2,6 +2,7 @@ package parse
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -15,7 +16,8 @@ import (
 // for in Kafka a header may never come, and a reader that starts again behind it would read the same rows otherwise. A #Fields line in the stream then confirms; one that contradicts is a reject
 // (ContradictoryHeader) and not obeyed. Where nothing is configured, #Fields sets the columns for what follows, and
 // without one each line is recognised by the shapes of its fields among the known layouts; rows that a header does not
-// fit, but a known layout does, are read by that, and the header is reported. Columns behind the last known one are left
+// fit, but a known layout does, are read by that, and the header is reported; rows with more columns than the header names,
+// which no known layout fits, are rejects. Columns behind the last known one are left
 // alone in known layouts, for sites append to them. A line with fewer is truncated.
 //
 // event.action: blocked where sc-filter-result is DENIED, s-action has DENIED in it or x-exception-id ends so; else allowed
@@ -347,7 +349,8 @@ func (f *bluecoatW3C) row(b []byte, e *Event, s *scratch) (reason Reason, field 
 		candidates = f.fixed
 	}
 	for _, exactly := range [2]bool{true, false} {
-		if f.told != nil && (len(f.told.slots) == f.cut.n) == exactly && again(f.told) {
+		// a row with more columns than its header names would be read askew
+		if f.told != nil && (len(f.told.slots) == f.cut.n) == exactly && f.cut.n <= len(f.told.slots) && again(f.told) {
 			f.last, f.proved = f.told, true
 			return "", ""
 		}
@@ -361,11 +364,11 @@ func (f *bluecoatW3C) row(b []byte, e *Event, s *scratch) (reason Reason, field 
 			}
 		}
 	}
-	if reason == "" {
-		reason = BadLayout
-	}
 	e.Reset()
-	return reason, field
+	if f.told != nil && f.cut.n > len(f.told.slots) && f.isDate(f.cut.field(b, 0)) {
+		return ContradictoryHeader, ""
+	}
+	return cmp.Or(reason, BadLayout), field
 }
 
 // fill reads the row by a layout, and answers why it can't be one of it.

@@ -278,3 +278,27 @@ func TestHostileWebLines(t *testing.T) {
 		}
 	}
 }
+
+// TestWebParsersForget sees that the parsers keep nothing of a record after reading it.
+func TestWebParsersForget(t *testing.T) {
+	for _, path := range samples(t) {
+		record, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, ok := mustNew(t, sampleOptions(t, path)).(*lineParser)
+		if !ok {
+			continue
+		}
+		p.Parse(record, func(*Event) {}, func(Reject) {})
+		if p.event.User != nil || p.event.Domain != nil || p.event.SourceIP.IsValid() {
+			t.Errorf("%s: the event of the last line is still there", path)
+		}
+		for _, b := range p.scratch.buf[:cap(p.scratch.buf)] {
+			if b != 0 {
+				t.Errorf("%s: a text is still in the scratch memory", path)
+				break
+			}
+		}
+	}
+}
