@@ -16,6 +16,11 @@ type Options struct {
 	Columns         []string       // for formats without fixed columns: their names, in order
 	Layout          string         // for formats with several known column layouts: the layout's name
 	InternalDomains []string       // mail: the domains that are our own
+	OpenMessages    int            // postfix_syslog: the most messages whose lines are held together; 0: 65536
+
+	// Now is the clock for times that name no year (Postfix behind RFC 3164): such a time is the latest that is at most a day
+	// ahead of it. Who reads an old file has it answer when that was last written. nil: time.Now.
+	Now func() time.Time
 }
 
 // The options a format can need: FormatInfo.Needs and the names in the errors of New.
@@ -46,6 +51,7 @@ type Origin struct {
 type format struct {
 	FormatInfo
 	bareFirst bool
+	whole     bool // it reads the syslog header itself
 	build     func(Options) (lineFormat, error)
 }
 
@@ -54,6 +60,7 @@ func formats() []format {
 		squidNativeFormat(), squidCommonFormat(), squidCombinedFormat(), squidSyslogFormat(), squidExtendedFormat(), squidLogformatFormat(),
 		bluecoatW3CFormat(), bluecoatKVFormat(), fortigateKVFormat(), panwThreatURLFormat(), umbrellaProxyCSVFormat(), ciscoWSAFormat(),
 		sophosXGKVFormat(), sophosSWAKVFormat(), forcepointWebCSVFormat(), squidGuardFormat(), dansGuardianFormat(), zeekHTTPFormat(),
+		exchangeTrackingFormat(), exchange2003Format(), postfixFormat(),
 	}
 }
 
@@ -108,7 +115,7 @@ func New(o Options) (Parser, error) {
 		return nil, fmt.Errorf("format %s: %w", f.Name, err)
 	}
 	headed, _ := reader.(headedFormat)
-	return &lineParser{format: reader, headed: headed, bareFirst: f.bareFirst}, nil
+	return &lineParser{format: reader, headed: headed, bareFirst: f.bareFirst, whole: f.whole}, nil
 }
 
 // Origins says where a parser made by New reads each field of its events from; nil for any other parser.

@@ -33,6 +33,7 @@ type lineParser struct {
 	headed headedFormat // format, where it is one
 	// bare lines are tried first where the format's own beginning is not known beforehand, and could look like a syslog header
 	bareFirst bool
+	whole     bool // the format reads the syslog header itself
 	event     Event
 	scratch   scratch
 	fresh     bool // event is Reset and scratch is empty
@@ -93,6 +94,9 @@ func (p *lineParser) line(line []byte) (Reason, string) {
 		return TooLong, ""
 	case bytes.IndexByte(line, 0) >= 0:
 		return NULByte, ""
+	}
+	if p.whole {
+		return p.read(line)
 	}
 	if p.bareFirst {
 		reason, field := p.read(line)
