@@ -10,6 +10,7 @@ func commands() []*cli.Command {
 		ingestCommand(),
 		importCommand(),
 		reportCommand(),
+		gapsCommand(),
 		configCommand(),
 		parseCommand(),
 		listsCommand(),

@@ -26,8 +26,8 @@ func onceTown(t *testing.T) *testTown {
 	w := newTestTown(t, kafkatest.StartFake(t).Plain, 12, synthetic.Config{
 		Seed: *onceSeed, People: 3000, Days: 5, Lines: *onceLines, Format: "squid_native", Shards: 4, Bad: 0.002, Latin1: 0.2,
 	})
-	w.cfg.Ingest.Batch.Events = int(max(500, *onceLines/int64(*onceKills+1)/12))
-	w.cfg.Ingest.Batch.MaxAge = 300 * time.Millisecond
+	w.cfg.Ingest.Batch.Events = int(max(500, *onceLines/int64(*onceKills+1)/8))
+	w.cfg.Ingest.Batch.MaxAge = time.Second
 	return w
 }
 

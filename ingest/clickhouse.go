@@ -26,7 +26,7 @@ func NewStore(db *clickhouse.DB, now func() time.Time) (*Store, error) {
 	s := &Store{db: db, now: now, sql: map[string]string{}, run: rand.Text()}
 	for _, name := range []string{
 		"insert_web_hourly", "insert_web_domains_daily", "insert_web_countries_daily", "insert_mail_hourly", "insert_mail_domains_daily", "insert_rejects", "insert_ledger",
-		"insert_sources", "insert_gaps", "ledger_next", "watermarks", "gaps", "source_known", "files", "ledger_lines",
+		"insert_sources", "insert_gaps", "ledger_next", "watermarks", "gaps", "source_known", "files", "ledger_lines", "gaps_all",
 	} {
 		text, err := schemas.Query("ingest/" + name)
 		if err != nil {
