@@ -95,6 +95,9 @@ type Rollup struct {
 
 	grains     []grain
 	grainIndex map[grainKey]uint32
+
+	tables      [3]table // memory of Blocks
+	order, ends []uint32
 }
 
 type group struct {
@@ -136,6 +139,9 @@ func NewRollup(key seal.StatisticsKey) *Rollup {
 		groupIndex: map[Group]uint32{}, subjectIndex: map[subjectKey]SubjectRef{}, siteIndex: map[Site]SiteRef{}, domainIndex: map[domain]uint32{},
 		categoryIndex: map[string]uint32{}, countryIndex: map[string]CountryRef{}, grainIndex: map[grainKey]uint32{},
 	}
+	for i, name := range []string{"web_hourly", "web_domains_daily", "web_countries_daily"} {
+		r.tables[i] = table{name: name, index: map[cellKey]uint32{}}
+	}
 	r.category("") // number 0 is all categories
 	return r
 }
@@ -176,6 +182,9 @@ func (r *Rollup) group(g Group) uint32 {
 			all = r.group(whole)
 		}
 		i = uint32(len(r.groups))
+		if i >= maxGroups {
+			panic("aggregate: more than a million groups") // a directory has thousands
+		}
 		r.groups = append(r.groups, group{g, all})
 		r.groupIndex[g] = i
 	}
@@ -267,16 +276,12 @@ func (r *Rollup) Days() []time.Time {
 // Blocks spreads what r holds over the statistics tables: for each day that r has requests on, one block for each table.
 // It fails with [seal.ErrForgotten] when a request is older than the key.
 func (r *Rollup) Blocks(w Watermark) ([]Block, error) {
-	// One person's requests in a row, and of those one site's: so that a cell sees each person and slot once.
-	slices.SortFunc(r.grains, func(a, b grain) int {
-		return cmp.Or(cmp.Compare(a.subject, b.subject), cmp.Compare(a.site, b.site), cmp.Compare(a.window, b.window),
-			cmp.Compare(a.country, b.country))
-	})
-	clear(r.grainIndex) // the order it knew is gone; a rollup is not added to after this
-
-	hourly, domains, countries := newTable("web_hourly"), newTable("web_domains_daily"), newTable("web_countries_daily")
+	hourly, domains, countries := &r.tables[0], &r.tables[1], &r.tables[2]
+	for i := range r.tables {
+		r.tables[i].reset()
+	}
 	days := dayFinder{}
-	for i := range r.grains {
+	for _, i := range r.inOrder() {
 		g := &r.grains[i]
 		sub := &r.subjects[g.subject]
 		own := &r.groups[sub.group]
@@ -295,14 +300,14 @@ func (r *Rollup) Blocks(w Watermark) ([]Block, error) {
 		hour := g.window / (3600 / uint32(slotSeconds))
 		if own.Population == Guest {
 			c.anonymous = true
-			hourly.add(cellKey{day, own.all, 0, hour}, r, c)
+			hourly.add(day, newCellKey(0, own.all, hour), r, c)
 			continue
 		}
 		for _, u := range [2]uint32{sub.group, own.all} {
-			hourly.add(cellKey{day, u, r.siteCategory[g.site], hour}, r, c)
-			hourly.add(cellKey{day, u, 0, hour}, r, c)
-			domains.add(cellKey{day, u, r.siteDomain[g.site], 0}, r, c)
-			countries.add(cellKey{day, u, uint32(g.country), 0}, r, c)
+			hourly.add(day, newCellKey(r.siteCategory[g.site], u, hour), r, c)
+			hourly.add(day, newCellKey(0, u, hour), r, c)
+			domains.add(day, newCellKey(r.siteDomain[g.site], u, uint32(day)), r, c)
+			countries.add(day, newCellKey(uint32(g.country), u, uint32(day)), r, c)
 			if sub.group == own.all {
 				break
 			}
@@ -314,6 +319,36 @@ func (r *Rollup) Blocks(w Watermark) ([]Block, error) {
 			hourly.block(r, day, w), domains.block(r, day, w), countries.block(r, day, w))
 	}
 	return out, nil
+}
+
+// inOrder are the numbers of the grains, one person's in a row, and of those one site's, so that a cell sees each person and
+// slot once. Subjects are dense numbers and have few grains each: counted into place, then sorted by insertion.
+func (r *Rollup) inOrder() []uint32 {
+	r.ends = append(r.ends[:0], make([]uint32, len(r.subjects)+1)...)
+	for i := range r.grains {
+		r.ends[r.grains[i].subject+1]++
+	}
+	for i := 1; i < len(r.ends); i++ {
+		r.ends[i] += r.ends[i-1]
+	}
+	r.order = append(r.order[:0], make([]uint32, len(r.grains))...)
+	for i := range r.grains {
+		at := &r.ends[r.grains[i].subject] // where the next one goes; in the end, where the next subject begins
+		r.order[*at] = uint32(i)
+		*at++
+	}
+	begin := uint32(0)
+	for _, end := range r.ends[:len(r.subjects)] {
+		slices.SortFunc(r.order[begin:end], func(a, b uint32) int {
+			x, y := &r.grains[a], &r.grains[b]
+			if x.site != y.site {
+				return cmp.Compare(x.site, y.site)
+			}
+			return cmp.Compare(x.window, y.window)
+		})
+		begin = end
+	}
+	return r.order
 }
 
 func (r *Rollup) tokenizer(m seal.Month) (*seal.Tokenizer, error) {
@@ -328,15 +363,26 @@ func (r *Rollup) tokenizer(m seal.Month) (*seal.Tokenizer, error) {
 	return tk, nil
 }
 
-// A cellKey names a cell within its table: what a and b are depends on the table.
-type cellKey struct {
-	day        int32
-	group      uint32
-	what, hour uint32
+// A cellKey names a cell within its table, packed so that the map of cells hashes one word: what it is about (category,
+// domain or country) in 24 bits, the group in 20, the hour or day since 1970 in 20.
+type cellKey uint64
+
+const (
+	whatBits, groupBits = 24, 20
+	maxGroups           = 1 << groupBits
+)
+
+func newCellKey(what, group, time uint32) cellKey {
+	return cellKey(what) | cellKey(group)<<whatBits | cellKey(time)<<(whatBits+groupBits)
 }
 
+func (k cellKey) what() uint32  { return uint32(k) & (1<<whatBits - 1) }
+func (k cellKey) group() uint32 { return uint32(k>>whatBits) & (maxGroups - 1) }
+func (k cellKey) time() uint32  { return uint32(k >> (whatBits + groupBits)) }
+
 type cell struct {
-	cellKey
+	key                        cellKey
+	day                        int32
 	requests, blocked, in, out uint64
 
 	block       seal.CellBlock
@@ -363,7 +409,11 @@ type table struct {
 	people, slots []token
 }
 
-func newTable(name string) *table { return &table{name: name, index: map[cellKey]uint32{}} }
+// reset empties t and keeps its memory.
+func (t *table) reset() {
+	clear(t.index)
+	t.cells, t.people, t.slots = t.cells[:0], t.people[:0], t.slots[:0]
+}
 
 type contribution struct {
 	g         *grain
@@ -374,12 +424,12 @@ type contribution struct {
 	anonymous bool
 }
 
-func (t *table) add(k cellKey, r *Rollup, c contribution) {
+func (t *table) add(day int32, k cellKey, r *Rollup, c contribution) {
 	i, ok := t.index[k]
 	if !ok {
 		i = uint32(len(t.cells))
 		t.index[k] = i
-		t.cells = append(t.cells, cell{cellKey: k, block: t.canonical(r, k)})
+		t.cells = append(t.cells, cell{key: k, day: day, block: t.canonical(r, k)})
 	}
 	x := &t.cells[i]
 	x.requests += c.g.requests
@@ -411,15 +461,15 @@ func (t *table) add(k cellKey, r *Rollup, c contribution) {
 // canonical is the name under which people are counted in a cell. It holds no time: a person keeps the same token in all
 // hours and days of a month, which is what makes counting over a period exact.
 func (t *table) canonical(r *Rollup, k cellKey) seal.CellBlock {
-	g := &r.groups[k.group]
+	g := &r.groups[k.group()]
 	switch t.name {
 	case "web_hourly":
-		return seal.Cell(t.name, g.Tenant, g.Population, g.Unit, r.categories[k.what])
+		return seal.Cell(t.name, g.Tenant, g.Population, g.Unit, r.categories[k.what()])
 	case "web_domains_daily":
-		d := &r.domains[k.what]
+		d := &r.domains[k.what()]
 		return seal.Cell(t.name, g.Tenant, g.Population, g.Unit, d.name, d.category)
 	default:
-		return seal.Cell(t.name, g.Tenant, g.Population, g.Unit, r.countries[k.what])
+		return seal.Cell(t.name, g.Tenant, g.Population, g.Unit, r.countries[k.what()])
 	}
 }
 
@@ -458,16 +508,16 @@ func (t *table) block(r *Rollup, day int32, w Watermark) Block {
 			continue
 		}
 		row := at[i]
-		g := &r.groups[x.group]
+		g := &r.groups[x.key.group()]
 		tenants[row], populations[row], units[row] = g.Tenant, g.Population, g.Unit
 		requests[row], blocked[row], in[row], out[row] = x.requests, x.blocked, x.in, x.out
 		switch t.name {
 		case "web_hourly":
-			hours[row], names[row] = time.Unix(int64(x.hour)*3600, 0).UTC(), r.categories[x.what]
+			hours[row], names[row] = time.Unix(int64(x.key.time())*3600, 0).UTC(), r.categories[x.key.what()]
 		case "web_domains_daily":
-			names[row], categories[row] = r.domains[x.what].name, r.domains[x.what].category
+			names[row], categories[row] = r.domains[x.key.what()].name, r.domains[x.key.what()].category
 		default:
-			names[row] = r.countries[x.what]
+			names[row] = r.countries[x.key.what()]
 		}
 	}
 	columns := []any{days, marks, tenants, populations, units, names}
