@@ -53,6 +53,7 @@ type format struct {
 	bareFirst bool
 	whole     bool // it reads the syslog header itself
 	build     func(Options) (lineFormat, error)
+	document  func(Options) (jsonFormat, error) // instead of build, where an event is a JSON object
 }
 
 func formats() []format {
@@ -61,6 +62,8 @@ func formats() []format {
 		bluecoatW3CFormat(), bluecoatKVFormat(), fortigateKVFormat(), panwThreatURLFormat(), umbrellaProxyCSVFormat(), ciscoWSAFormat(),
 		sophosXGKVFormat(), sophosSWAKVFormat(), forcepointWebCSVFormat(), squidGuardFormat(), dansGuardianFormat(), zeekHTTPFormat(),
 		exchangeTrackingFormat(), exchange2003Format(), postfixFormat(),
+		zscalerNSSJSONFormat(), zscalerNSSTextFormat(), entraGSAJSONFormat(), vmwareCWSJSONFormat(), ndjsonFormat(), rspamdJSONFormat(),
+		m365MessageTraceJSONFormat(), m365MessageTraceCSVFormat(),
 	}
 }
 
@@ -84,7 +87,7 @@ func New(o Options) (Parser, error) {
 			f = each
 		}
 	}
-	if f.build == nil {
+	if f.build == nil && f.document == nil {
 		return nil, fmt.Errorf("there is no log format %q: choose one of %s", o.Format, strings.Join(names, ", "))
 	}
 	var faults []error
@@ -110,12 +113,19 @@ func New(o Options) (Parser, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
+	if f.document != nil {
+		documents, err := f.document(o)
+		if err != nil {
+			return nil, fmt.Errorf("format %s: %w", f.Name, err)
+		}
+		return newJSONParser(documents), nil
+	}
 	reader, err := f.build(o)
 	if err != nil {
 		return nil, fmt.Errorf("format %s: %w", f.Name, err)
 	}
 	headed, _ := reader.(headedFormat)
-	return &lineParser{format: reader, headed: headed, bareFirst: f.bareFirst, whole: f.whole}, nil
+	return &lineParser{format: reader, headed: headed, bareFirst: f.bareFirst, whole: f.whole, ownJSON: strings.Contains(o.Logformat, `{"`)}, nil
 }
 
 // Origins says where a parser made by New reads each field of its events from; nil for any other parser.

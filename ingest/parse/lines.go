@@ -34,14 +34,34 @@ type lineParser struct {
 	// bare lines are tried first where the format's own beginning is not known beforehand, and could look like a syslog header
 	bareFirst bool
 	whole     bool // the format reads the syslog header itself
+	ownJSON   bool // the format's own lines are JSON: they are tried before envelopes are opened
 	event     Event
 	scratch   scratch
 	fresh     bool // event is Reset and scratch is empty
+	envelope  *envelope
+	wide      []byte // the record, where it was UTF-16
 }
 
 func (p *lineParser) Parse(record []byte, event func(*Event), reject func(Reject)) {
-	record = bytes.TrimPrefix(record, []byte(utf8BOM))
-	for number := 1; len(record) > 0; number++ {
+	if text, ok := fromUTF16(p.wide[:0], record); ok {
+		record, p.wide = text, text
+	}
+	p.lines(bytes.TrimPrefix(record, []byte(utf8BOM)), 0, event, reject)
+	// the record is the caller's again, and nothing of it stays here
+	p.event.Reset()
+	p.scratch.reset(0)
+	p.fresh = true
+	clear(p.wide)
+	p.wide = p.wide[:0]
+}
+
+// lines reads the lines of a text. outer is the number of the line that is an envelope around it, 0 for a record itself.
+func (p *lineParser) lines(record []byte, outer int, event func(*Event), reject func(Reject)) {
+	for next := 1; len(record) > 0; next++ {
+		number := next
+		if outer > 0 {
+			number = outer
+		}
 		line := record
 		if end := bytes.IndexByte(record, '\n'); end >= 0 {
 			line, record = record[:end], record[end+1:]
@@ -59,7 +79,14 @@ func (p *lineParser) Parse(record []byte, event func(*Event), reject func(Reject
 			}
 			continue
 		}
-		switch reason, field := p.line(line); reason {
+		if outer == 0 && (line[0] == '{' || line[0] == '[') && !p.ownJSON && p.opened(line, number, event, reject) {
+			continue
+		}
+		reason, field := p.line(line)
+		if reason != "" && reason != skip && outer == 0 && p.ownJSON && (line[0] == '{' || line[0] == '[') && p.opened(line, number, event, reject) {
+			continue
+		}
+		switch reason {
 		case "":
 			event(&p.event)
 		case skip:
@@ -72,10 +99,18 @@ func (p *lineParser) Parse(record []byte, event func(*Event), reject func(Reject
 			}
 		}
 	}
-	// the record is the caller's again, and nothing of it stays here
-	p.event.Reset()
-	p.scratch.reset(0)
-	p.fresh = true
+}
+
+// opened reads a line that is an envelope; false where it is none.
+func (p *lineParser) opened(line []byte, number int, event func(*Event), reject func(Reject)) bool {
+	if len(line) > MaxRecord {
+		return false
+	}
+	if p.envelope == nil {
+		p.envelope = newEnvelope(0)
+	}
+	return p.envelope.open(line, func(text []byte) { p.lines(text, number, event, reject) },
+		func(reason Reason) { reject(Reject{Reason: reason, Line: number}) })
 }
 
 // silent says whether a line is empty or a comment: neither an event nor a reject.

@@ -90,8 +90,8 @@ func mustNew(t testing.TB, o Options) Parser {
 	return p
 }
 
-// sampleOptions answers how a sample of testdata is to be read: NAME.logformat, NAME.zone, NAME.layout and NAME.columns stand
-// beside NAME.log.
+// sampleOptions answers how a sample of testdata is to be read: NAME.logformat, NAME.zone, NAME.layout, NAME.columns and
+// NAME.domains stand beside NAME.log.
 func sampleOptions(t testing.TB, path string) Options {
 	t.Helper()
 	o := Options{Format: filepath.Base(filepath.Dir(path))}
@@ -104,6 +104,9 @@ func sampleOptions(t testing.TB, path string) Options {
 	}
 	if list, err := os.ReadFile(base + ".columns"); err == nil {
 		o.Columns = strings.Split(strings.TrimSpace(string(list)), ",")
+	}
+	if list, err := os.ReadFile(base + ".domains"); err == nil {
+		o.InternalDomains = strings.Split(strings.TrimSpace(string(list)), ",")
 	}
 	if name, err := os.ReadFile(base + ".zone"); err == nil {
 		if o.Zone, err = time.LoadLocation(strings.TrimSpace(string(name))); err != nil {

@@ -1,0 +1,567 @@
+package parse
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// MaxRecord is the largest JSON document that is read as one, in bytes: an envelope with many lines, or an array. A Kafka
+// broker takes no larger records unless it is told to.
+const MaxRecord = 16 << 20
+
+// maxJSONDepth bounds the objects within objects that are looked into; what lies deeper is passed over.
+const maxJSONDepth = 8
+
+// A jsonSlot is what a member of an object is read for; each format numbers its own from 0.
+type jsonSlot = int
+
+const maxJSONSlots = 48
+
+// A jsonSchema says which members of a document are read. A path is the names from the outermost object inwards, with points
+// between them; a name that itself holds points ({"source.ip": …}) reads like the objects it abbreviates.
+type jsonSchema struct {
+	slots    map[string]jsonSlot // by path; the first member that is not null wins
+	lists    map[string]bool     // the arrays whose elements are documents of their own
+	through  map[string]bool     // the objects whose members count as those of the object around it
+	folded   bool                // names are compared in lower case: the keys of slots, lists and through are lower case
+	prefixes map[string]bool     // the objects that hold a path of slots or lists
+}
+
+// ready fills prefixes.
+func (s *jsonSchema) ready() {
+	s.prefixes = map[string]bool{}
+	mark := func(path string) {
+		for i := range len(path) {
+			if path[i] == '.' {
+				s.prefixes[path[:i]] = true
+			}
+		}
+	}
+	for path := range s.slots {
+		mark(path)
+	}
+	for path := range s.lists {
+		mark(path)
+	}
+}
+
+// A jsonValue is a scalar as it is written in the document.
+type jsonValue struct {
+	raw  []byte // with its quotes, escapes and all
+	kind jsontext.Kind
+}
+
+// bare answers a value without its quotes; nil for null and for what is not there.
+func (v jsonValue) bare() []byte {
+	switch v.kind {
+	case 0, 'n':
+		return nil
+	case '"':
+		return v.raw[1 : len(v.raw)-1]
+	}
+	return v.raw
+}
+
+type jsonElement struct {
+	slot  jsonSlot
+	value jsonValue
+}
+
+// A jsonObject is what was found of a document.
+type jsonObject struct {
+	values [maxJSONSlots]jsonValue
+	many   []jsonElement // the elements of arrays that have a slot, in order
+	bytes  int           // the length of all values
+}
+
+func (o *jsonObject) reset() {
+	o.values = [maxJSONSlots]jsonValue{}
+	clear(o.many)
+	o.many, o.bytes = o.many[:0], 0
+}
+
+// text answers a member's value, decoded; nil where it is null or not there.
+func (o *jsonObject) text(slot jsonSlot, s *scratch) []byte { return s.json(o.values[slot]) }
+
+// has says whether a member is there and not null, or an array.
+func (o *jsonObject) has(slot jsonSlot) bool {
+	if v := o.values[slot]; v.kind != 0 && v.kind != 'n' {
+		return true
+	}
+	for _, m := range o.many {
+		if m.slot == slot {
+			return true
+		}
+	}
+	return false
+}
+
+// each calls do for the member's value, or for each element of an array.
+func (o *jsonObject) each(slot jsonSlot, do func(jsonValue)) {
+	if o.values[slot].kind != 0 {
+		do(o.values[slot])
+	}
+	for _, m := range o.many {
+		if m.slot == slot {
+			do(m.value)
+		}
+	}
+}
+
+// json answers a scalar's text with its escapes undone (RFC 8259, section 7): a part of the document where it has none. Bytes
+// that are no UTF-8 stay as they are, for documents in Latin-1. A half of a surrogate pair becomes U+FFFD.
+func (s *scratch) json(v jsonValue) []byte {
+	b := v.bare()
+	first := bytes.IndexByte(b, '\\')
+	if first < 0 || v.kind != '"' {
+		return b
+	}
+	start := s.start(len(b))
+	s.buf = appendUnescaped(append(s.buf, b[:first]...), b[first:])
+	return s.buf[start:len(s.buf):len(s.buf)]
+}
+
+// appendUnescaped appends the text of a JSON string, given without its quotes. It never grows: an escape is longer than what
+// it stands for.
+func appendUnescaped(dst, b []byte) []byte {
+	for i := 0; i < len(b); i++ {
+		c := b[i]
+		if c != '\\' || i+1 >= len(b) {
+			dst = append(dst, c)
+			continue
+		}
+		i++
+		switch c = b[i]; c {
+		case 'b':
+			c = '\b'
+		case 'f':
+			c = '\f'
+		case 'n':
+			c = '\n'
+		case 'r':
+			c = '\r'
+		case 't':
+			c = '\t'
+		case 'u':
+			r := hex4(b, i+1)
+			if r < 0 {
+				r = utf8.RuneError
+			} else if i += 4; r >= 0xd800 && r < 0xdc00 && i+2 < len(b) && b[i+1] == '\\' && b[i+2] == 'u' {
+				if low := hex4(b, i+3); low >= 0xdc00 && low < 0xe000 {
+					r, i = (r-0xd800)<<10+(low-0xdc00)+0x10000, i+6
+				}
+			}
+			dst = utf8.AppendRune(dst, r)
+			continue
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// hex4 reads four hexadecimal digits; -1 where they aren't.
+func hex4(b []byte, i int) rune {
+	if i+4 > len(b) {
+		return -1
+	}
+	r := rune(0)
+	for _, c := range b[i : i+4] {
+		d := hexDigit(c)
+		if d > 15 {
+			return -1
+		}
+		r = r<<4 | rune(d)
+	}
+	return r
+}
+
+// A jsonWalker finds documents in text and takes from each what its schema names. It is jsontext's decoder (the one that
+// encoding/json/v2 is made of: strict on grammar and escapes, nothing allocated, values are parts of the text) that does the
+// reading. Bytes that are no UTF-8 are let pass, for Latin-1.
+type jsonWalker struct {
+	schema  jsonSchema
+	decoder jsontext.Decoder
+	source  bytes.Buffer
+	options []jsontext.Options
+	base    []byte // what the decoder reads
+	path    []byte
+	object  jsonObject
+	found   int // documents in lists of the one that is being read
+}
+
+func newJSONWalker(schema jsonSchema) *jsonWalker {
+	schema.ready()
+	return &jsonWalker{schema: schema, options: []jsontext.Options{jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)}}
+}
+
+// forget drops everything of the text that was read.
+func (w *jsonWalker) forget() {
+	w.object.reset()
+	clear(w.path)
+	w.base, w.path = nil, w.path[:0]
+	w.source = bytes.Buffer{}
+	w.decoder.Reset(&w.source, w.options...)
+}
+
+// next reads the object at the beginning of b, calling each for every document in it, element for the strings in lists of
+// documents, and answers how many bytes it took. On an error, n is where to the text was read. The document is valid
+// during the call only.
+func (w *jsonWalker) next(b []byte, each func(at, size int), element func(at int, v jsonValue)) (n int, err error) {
+	w.base, w.found = b, 0
+	w.source = *bytes.NewBuffer(b)
+	w.decoder.Reset(&w.source, w.options...)
+	w.object.reset()
+	err = w.members(0, 0, each, element)
+	n = int(w.decoder.InputOffset())
+	if err == nil && w.found == 0 {
+		each(0, n)
+	}
+	return n, err
+}
+
+// value reads the next value, whole.
+func (w *jsonWalker) value() (jsonValue, error) {
+	v, err := w.decoder.ReadValue()
+	if err != nil {
+		return jsonValue{}, err
+	}
+	end := int(w.decoder.InputOffset())
+	return jsonValue{w.base[end-len(v) : end], v.Kind()}, nil
+}
+
+func (w *jsonWalker) members(depth, prefix int, each func(int, int), element func(int, jsonValue)) error {
+	if _, err := w.decoder.ReadToken(); err != nil {
+		return err
+	}
+	for w.decoder.PeekKind() != '}' {
+		name, err := w.value()
+		if err != nil {
+			return err
+		}
+		w.path = w.path[:prefix]
+		if key := name.bare(); bytes.IndexByte(key, '\\') >= 0 {
+			w.path = appendUnescaped(w.path, key)
+		} else {
+			w.path = append(w.path, key...)
+		}
+		if w.schema.folded {
+			for i, c := range w.path[prefix:] {
+				if c >= 'A' && c <= 'Z' {
+					w.path[prefix+i] = c | 0x20
+				}
+			}
+		}
+		switch kind := w.decoder.PeekKind(); kind {
+		case '{':
+			switch {
+			case depth == maxJSONDepth:
+				err = w.decoder.SkipValue()
+			case w.schema.through[string(w.path)]:
+				err = w.members(depth+1, prefix, each, element)
+			case w.schema.prefixes[string(w.path)]:
+				w.path = append(w.path, '.')
+				err = w.members(depth+1, len(w.path), each, element)
+			default:
+				err = w.decoder.SkipValue()
+			}
+		case '[':
+			slot, ok := w.schema.slots[string(w.path)]
+			switch {
+			case w.schema.lists[string(w.path)] && depth < maxJSONDepth:
+				err = w.documents(depth+1, each, element)
+			case ok:
+				err = w.elements(slot)
+			default:
+				err = w.decoder.SkipValue()
+			}
+		default:
+			var v jsonValue
+			if v, err = w.value(); err == nil {
+				if slot, ok := w.schema.slots[string(w.path)]; ok {
+					if have := w.object.values[slot].kind; have == 0 || have == 'n' {
+						w.object.values[slot] = v
+						w.object.bytes += len(v.raw)
+					}
+				}
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := w.decoder.ReadToken()
+	return err
+}
+
+// elements reads an array of scalars into a slot.
+func (w *jsonWalker) elements(slot jsonSlot) error {
+	if _, err := w.decoder.ReadToken(); err != nil {
+		return err
+	}
+	for w.decoder.PeekKind() != ']' {
+		v, err := w.value()
+		if err != nil {
+			return err
+		}
+		if v.kind != '{' && v.kind != '[' && v.kind != 'n' {
+			w.object.many = append(w.object.many, jsonElement{slot, v})
+			w.object.bytes += len(v.raw)
+		}
+	}
+	_, err := w.decoder.ReadToken()
+	return err
+}
+
+// documents reads an array whose elements are documents.
+func (w *jsonWalker) documents(depth int, each func(int, int), element func(int, jsonValue)) error {
+	if _, err := w.decoder.ReadToken(); err != nil {
+		return err
+	}
+	for {
+		switch w.decoder.PeekKind() {
+		case ']':
+			_, err := w.decoder.ReadToken()
+			return err
+		case '{':
+			w.object.reset()
+			before, found := int(w.decoder.InputOffset()), w.found
+			if err := w.members(depth, 0, each, element); err != nil {
+				return err
+			}
+			if w.found == found {
+				w.found++
+				each(before, int(w.decoder.InputOffset())-before)
+			}
+			w.object.reset()
+		case '[':
+			if depth >= maxJSONDepth {
+				if err := w.decoder.SkipValue(); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := w.documents(depth+1, each, element); err != nil {
+				return err
+			}
+		default:
+			v, err := w.value()
+			if err != nil {
+				return err
+			}
+			w.found++
+			element(int(w.decoder.InputOffset()), v)
+		}
+	}
+}
+
+// A jsonFormat reads one document into e, which has been Reset. It answers "" when e is an event.
+type jsonFormat interface {
+	schema() jsonSchema
+	fill(o *jsonObject, e *Event, s *scratch) (reason Reason, field string)
+	origins() []Origin
+}
+
+// A jsonParser is the Parser of every format in which an event is a JSON object: one on each line, in an array, one after the
+// other with line ends anywhere, or in the list of an object around them. An object without anything of the format that has
+// one of an envelope's texts (envelope.go) in it is opened.
+type jsonParser struct {
+	format   jsonFormat
+	walker   *jsonWalker
+	inner    *jsonParser // reads the texts of envelopes
+	depth    int
+	event    Event
+	scratch  scratch
+	opened   []byte // the text of an envelope
+	wide     []byte // the record, where it was UTF-16
+	emit     func(*Event)
+	refuse   func(Reject)
+	each     func(at, size int)        // document
+	element  func(at int, v jsonValue) // text
+	record   []byte
+	line     int  // of the object that is being read
+	at       int  // where it begins in record
+	outer    int  // the line of the envelope, where the record is the text of one
+	answered bool // something of the object was read
+}
+
+func newJSONParser(format jsonFormat) *jsonParser { return newInnerJSONParser(format, 0) }
+
+func newInnerJSONParser(format jsonFormat, depth int) *jsonParser {
+	schema := format.schema()
+	for slot, path := range envelopePaths {
+		if _, taken := schema.slots[path]; !taken {
+			schema.slots[path] = maxJSONSlots - len(envelopePaths) + slot
+		}
+	}
+	if schema.lists == nil {
+		schema.lists = map[string]bool{}
+	}
+	schema.lists["records"] = true
+	p := &jsonParser{format: format, walker: newJSONWalker(schema), depth: depth}
+	p.each, p.element = p.document, p.text
+	return p
+}
+
+// reject answers for a line of the text that is being read.
+func (p *jsonParser) reject(reason Reason, field string, line int) {
+	if p.outer > 0 {
+		line = p.outer
+	}
+	p.refuse(Reject{Reason: reason, Field: field, Line: line})
+}
+
+func (p *jsonParser) origins() []Origin { return p.format.origins() }
+
+func (p *jsonParser) Parse(record []byte, event func(*Event), reject func(Reject)) {
+	p.emit, p.refuse = event, reject
+	if text, ok := fromUTF16(p.wide[:0], record); ok {
+		record, p.wide = text, text
+	}
+	p.read(bytes.TrimPrefix(record, []byte(utf8BOM)), 1)
+	// the record is the caller's again, and nothing of it stays here
+	p.event.Reset()
+	p.scratch.reset(0)
+	clear(p.wide)
+	p.wide = p.wide[:0]
+	p.emit, p.refuse = nil, nil
+}
+
+// read reads the documents of a text whose first line has this number.
+func (p *jsonParser) read(text []byte, line int) {
+	p.record = text
+	// what is read in vain is read again from its second line: a bound keeps that from growing with the square of the text
+	patience := 8 * len(text)
+	for at := 0; at < len(text); {
+		switch c := text[at]; c {
+		case '\n':
+			line++
+			at++
+		case ' ', '\t', '\r', '[', ']', ',', 0x1e:
+			// the brackets and commas of an array around documents; 0x1e is that of RFC 7464
+			at++
+		case '{':
+			if len(text)-at > MaxRecord {
+				p.reject(TooLong, "", line)
+				line++
+				at = nextLine(text, at)
+				continue
+			}
+			p.line, p.at, p.answered = line, at, false
+			n, err := p.walker.next(text[at:], p.each, p.element)
+			if err != nil {
+				from := at
+				if patience -= n; p.answered || patience < 0 {
+					// what was read of it is read
+					from = min(at+n, len(text))
+				}
+				end := nextLine(text, from)
+				reason := BadLayout
+				switch {
+				case bytes.IndexByte(text[from:end], 0) >= 0:
+					reason = NULByte
+				case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+					reason = Truncated
+				}
+				p.reject(reason, "", line+bytes.Count(text[at:from], []byte{'\n'}))
+				line += bytes.Count(text[at:end], []byte{'\n'})
+				at = end
+				continue
+			}
+			line += bytes.Count(text[at:at+n], []byte{'\n'})
+			at += n
+		default:
+			end := nextLine(text, at)
+			row := text[at:end]
+			if c == '#' {
+				line, at = line+1, end
+				continue
+			}
+			if open := indexByte(row, '{'); open > 0 && maybeSyslog(row) {
+				if _, _, _, ok := cutSyslog(row); ok {
+					at += open
+					continue
+				}
+			}
+			reason := ForeignLine
+			if bytes.IndexByte(row, 0) >= 0 {
+				reason = NULByte
+			}
+			p.reject(reason, "", line)
+			line, at = line+1, end
+		}
+	}
+	p.walker.forget()
+	p.record = nil
+}
+
+// nextLine answers where the line after position i begins.
+func nextLine(b []byte, i int) int {
+	if end := bytes.IndexByte(b[i:], '\n'); end >= 0 {
+		return i + end + 1
+	}
+	return len(b)
+}
+
+// document reads the walker's object.
+func (p *jsonParser) document(at, size int) {
+	p.answered = true
+	line := p.line
+	if at > 0 {
+		line += bytes.Count(p.record[p.at:p.at+at], []byte{'\n'})
+	}
+	if size > MaxLine {
+		p.reject(TooLong, "", line)
+		return
+	}
+	p.event.Reset()
+	// a value may be decoded twice: as JSON, and from %XX
+	p.scratch.reset(2 * p.walker.object.bytes)
+	p.scratch.start(2 * p.walker.object.bytes)
+	reason, field := p.format.fill(&p.walker.object, &p.event, &p.scratch)
+	switch reason {
+	case "":
+		p.emit(&p.event)
+	case skip:
+	case ForeignLine:
+		for slot := range envelopePaths {
+			if v := p.walker.object.values[maxJSONSlots-len(envelopePaths)+slot]; v.kind == '"' && p.unwrap(v, line) {
+				return
+			}
+		}
+		fallthrough
+	default:
+		p.reject(reason, field, line)
+	}
+}
+
+// text reads an element of a list of documents that is no object: a document as a string.
+func (p *jsonParser) text(at int, v jsonValue) {
+	p.answered = true
+	line := p.line + bytes.Count(p.record[p.at:p.at+at], []byte{'\n'})
+	if v.kind != '"' || !p.unwrap(v, line) {
+		p.reject(ForeignLine, "", line)
+	}
+}
+
+// unwrap reads the documents in an envelope's text; false where it holds none.
+func (p *jsonParser) unwrap(v jsonValue, line int) bool {
+	if p.depth == maxEnvelopes || bytes.IndexByte(v.raw, '{') < 0 {
+		return false
+	}
+	if p.inner == nil {
+		p.inner = newInnerJSONParser(p.format, p.depth+1)
+	}
+	p.opened = appendUnescaped(p.opened[:0], v.bare())
+	p.inner.emit, p.inner.refuse, p.inner.outer = p.emit, p.refuse, line
+	if p.outer > 0 {
+		p.inner.outer = p.outer
+	}
+	p.inner.read(p.opened, 1)
+	clear(p.opened)
+	p.inner.emit, p.inner.refuse = nil, nil
+	return true
+}
