@@ -33,9 +33,7 @@ func (p *pairScanner) next() (key, value []byte, quoted, ok bool) {
 			i++
 		}
 		start := i
-		for i < len(b) && b[i] != '=' && b[i] != ' ' && b[i] != '\t' && b[i] != '"' {
-			i++
-		}
+		i = keyEnd(b, i)
 		if i >= len(b) {
 			p.i = i
 			return nil, nil, false, false
@@ -56,8 +54,10 @@ func (p *pairScanner) next() (key, value []byte, quoted, ok bool) {
 		return key, b[i+1 : end], true, true
 	}
 	start := i
-	for i < len(b) && b[i] != ' ' && b[i] != '\t' && (!p.comma || b[i] != ',' || !keyBegins(b, i+1)) {
-		i++
+	for ; i < len(b); i++ {
+		if c := b[i]; c <= ',' && (c == ' ' || c == '\t' || p.comma && c == ',' && keyBegins(b, i+1)) {
+			break
+		}
 	}
 	p.i = i
 	return key, b[start:i], false, true
@@ -106,11 +106,23 @@ func pairBegins(b []byte, i int) bool {
 
 // keyBegins says whether a key and its '=' stand at position i.
 func keyBegins(b []byte, i int) bool {
-	start := i
-	for i < len(b) && (hostByte(b[i]) || b[i] == '(' || b[i] == ')') {
+	if i >= len(b) || !hostByte(b[i]) {
+		return false
+	}
+	end := keyEnd(b, i)
+	return end < len(b) && b[end] == '='
+}
+
+// keyEnd answers the position of the first '=', quote, space or tab from position i on.
+func keyEnd(b []byte, i int) int {
+	for i < len(b) {
+		// nearly every byte of a key is a letter
+		if c := b[i]; c <= '=' && (c == '=' || c == ' ' || c == '"' || c == '\t') {
+			return i
+		}
 		i++
 	}
-	return i > start && i < len(b) && b[i] == '='
+	return i
 }
 
 // unescape answers b with \" and \\ undone, and with hex also \xHH: b itself where it holds none. Any other backslash stays,
