@@ -1,0 +1,226 @@
+package ingest
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tillsyn/aggregate"
+	"tillsyn/ingest/category"
+	"tillsyn/ingest/parse"
+	"tillsyn/ingest/resolve"
+	"tillsyn/internal/clickhouse"
+	"tillsyn/internal/seal"
+)
+
+var noon = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
+
+// newBatch is a batch of the tenant norrbo, which knows two people of the school, one of them also at another address.
+func newBatch(t *testing.T, format string) *eventBatch {
+	t.Helper()
+	dir := t.TempDir()
+	csv := "user,subnet,mail,population,unit\nanna,,,staff,school\n,,anna@norrbo.example,staff,school\n,,bo@norrbo.example,staff,archive\n,10.1.0.0/16,,staff,office\n,10.9.0.0/16,,guest,open\n"
+	if err := os.WriteFile(filepath.Join(dir, "d.csv"), []byte(csv), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rc := resolve.DefaultConfig()
+	rc.Directory, rc.Tenants = filepath.Join(dir, "d.csv"), []resolve.Tenant{{Name: "norrbo"}}
+	resolver, err := resolve.New(rc, resolve.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resolver.Load(); err != nil {
+		t.Fatal(err)
+	}
+	src := Source{Topic: "t", Tenant: "norrbo", Format: format, InternalDomains: []string{"norrbo.example", "Skola.Norrbo.Example"}}
+	parser, err := src.parser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newEventBatch(src, DefaultConfig().Batch, parser, resolver, &category.Lists{}, seal.NewStatisticsKey(seal.MonthOf(noon.Add(-2*MaxAge))))
+	b.Begin(noon)
+	return b
+}
+
+// cells are the rows of a block, as the texts of the given columns, without the watermark.
+func cells(t *testing.T, b *eventBatch, table string, columns ...int) []string {
+	t.Helper()
+	blocks, err := b.Blocks(aggregate.Watermark{Mark: 1, Next: 1, BegunAt: noon})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, block := range blocks {
+		if block.Table != table {
+			continue
+		}
+		for row := 1; row < block.Rows; row++ {
+			var parts []string
+			for _, c := range columns {
+				switch v := block.Columns[c].(type) {
+				case []string:
+					parts = append(parts, v[row])
+				case []uint64:
+					parts = append(parts, fmt.Sprint(v[row]))
+				case clickhouse.Arrays:
+					parts = append(parts, fmt.Sprint(v.Ends[row]-v.Ends[row-1]))
+				}
+			}
+			out = append(out, strings.Join(parts, " "))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func equal(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s:\n got %q\nwant %q", what, got, want)
+	}
+}
+
+func web(user, ip, host string, at time.Time) *parse.Event {
+	e := &parse.Event{}
+	e.Reset()
+	e.Kind, e.Time, e.Domain, e.DestinationBytes = parse.Web, at.UnixMilli(), []byte(host), 100
+	if user != "" {
+		e.User = []byte(user)
+	}
+	if ip != "" {
+		e.SourceIP = netip.MustParseAddr(ip)
+	}
+	return e
+}
+
+func TestEventsOutOfTime(t *testing.T) {
+	b := newBatch(t, "squid_native")
+	for _, c := range []struct {
+		at   time.Duration
+		good bool
+	}{
+		{0, true}, {time.Hour, true}, {time.Hour + time.Millisecond, false}, {-MaxAge, true}, {-MaxAge - time.Millisecond, false},
+		{-100 * 365 * 24 * time.Hour, false}, {100 * 365 * 24 * time.Hour, false},
+	} {
+		before := b.Tally()
+		b.event(web("anna", "10.1.2.3", "example.org", noon.Add(c.at)))
+		if good := b.Tally().Events > before.Events; good != c.good || b.Tally().Events+b.Tally().Rejects != before.Events+before.Rejects+1 {
+			t.Errorf("%v from now: %+v", c.at, b.Tally())
+		}
+	}
+	equal(t, "rejects", cells(t, b, "rejects", 5, 6, 8), "in_the_future @timestamp 2", "too_old @timestamp 2")
+}
+
+// Who is known by name belongs to the unit everywhere; who is not, to that of the address.
+func TestUnits(t *testing.T) {
+	b := newBatch(t, "squid_native")
+	for _, e := range []*parse.Event{
+		web("anna", "10.1.2.3", "a.example.org", noon), web("ANNA", "10.9.2.3", "b.example.org", noon),
+		web("stranger", "10.1.2.3", "example.org", noon), web("stranger", "192.0.2.1", "example.org", noon),
+		web("", "10.1.2.4", "example.org", noon), web("", "10.9.0.1", "example.org", noon),
+	} {
+		b.event(e)
+	}
+	b.event(web("", "", "example.org", noon))
+	equal(t, "population, unit, category, requests and people", cells(t, b, "web_hourly", 3, 4, 5, 7, 11),
+		"staff school uncategorised 2 1", "staff school  2 1",
+		"staff office uncategorised 2 2", "staff office  2 2",
+		"staff  uncategorised 4 3", "staff   4 3",
+		"unknown unknown uncategorised 1 1", "unknown unknown  1 1", "unknown  uncategorised 1 1", "unknown   1 1",
+		"guest   1 0")
+	equal(t, "rejects", cells(t, b, "rejects", 5, 6, 8), "no_subject user.name 1")
+}
+
+// Addresses as destinations are shown truncated, and never as written.
+func TestDomainsOfAddresses(t *testing.T) {
+	b := newBatch(t, "squid_native")
+	for _, host := range []string{"198.51.100.7", "2001:db8:1:2::3", "::ffff:203.0.113.9", "WWW.Example.CO.UK.", "intranet", "co.uk", ""} {
+		b.event(web("anna", "10.1.2.3", host, noon))
+	}
+	equal(t, "domains of the unit", slices.DeleteFunc(cells(t, b, "web_domains_daily", 4, 5), func(s string) bool { return !strings.HasPrefix(s, "school") }),
+		"school 198.51.0.0/16", "school 2001:db8:1::/48", "school 203.0.0.0/16", "school example.co.uk", "school intranet", "school co.uk", "school (none)")
+}
+
+func TestMailDirections(t *testing.T) {
+	mail := func(id, from string, to ...string) *parse.Event {
+		e := &parse.Event{}
+		e.Reset()
+		e.Kind, e.Time, e.MessageID, e.SourceBytes, e.From = parse.Mail, noon.UnixMilli(), []byte(id), 10, []byte(from)
+		for _, a := range to {
+			e.To = append(e.To, []byte(a))
+		}
+		return e
+	}
+	const direction, category, people, messages, forwarded = 5, 6, 8, 9, 11
+	for name, c := range map[string]struct {
+		event *parse.Event
+		want  []string // unit, direction, category, people, messages, forwarded; the cells of one unit, direction and category
+	}{
+		"inbound":             {mail("1", "x@paper.example", "Anna@norrbo.example"), []string{"school inbound uncategorised 1 1 0"}},
+		"inbound to nobody":   {mail("1", "x@paper.example", "y@elsewhere.example"), nil},
+		"inbound, not listed": {mail("1", "x@paper.example", "new@skola.norrbo.example"), []string{"unknown inbound uncategorised 1 1 0"}},
+		"outbound":            {mail("1", "anna@norrbo.example", "x@paper.example", "y@paper.example"), []string{"school outbound uncategorised 1 1 0"}},
+		"internal":            {mail("1", "anna@norrbo.example", "bo@norrbo.example"), []string{"school internal internal 1 1 0", "archive internal internal 1 1 0"}},
+		"both": {mail("1", "anna@norrbo.example", "bo@norrbo.example", "x@paper.example"),
+			[]string{"school internal internal 1 1 0", "archive internal internal 1 1 0", "school outbound uncategorised 1 1 0"}},
+		"bounce": {mail("1", "", "anna@norrbo.example"), []string{"school inbound uncategorised 1 1 0"}},
+		"forwarded by a rule of somebody": {func() *parse.Event {
+			e := mail("1", "anna@norrbo.example", "anna@private.example")
+			e.Forwarded = true
+			return e
+		}(), []string{"school outbound uncategorised 1 1 1"}},
+		"forwarded by a rule of nobody named": {func() *parse.Event {
+			e := mail("1", "x@paper.example", "anna@private.example")
+			e.Forwarded, e.Trace = true, true
+			return e
+		}(), []string{"unknown outbound uncategorised 0 1 1"}},
+		"another server's line": {func() *parse.Event {
+			e := mail("1", "x@paper.example", "anna@norrbo.example")
+			e.Trace = true
+			return e
+		}(), nil},
+	} {
+		b := newBatch(t, "squid_native")
+		b.event(c.event)
+		b.event(c.event) // told of twice, it is one message
+		var got []string
+		for _, s := range cells(t, b, "mail_hourly", 4, direction, category, people, messages, forwarded) {
+			if f := strings.Split(s, " "); f[0] != "" && f[1] != "" && f[2] != "" {
+				got = append(got, s)
+			}
+		}
+		equal(t, name, got, c.want...)
+		if b.Tally().Events != 2 || b.Tally().Rejects != 0 {
+			t.Errorf("%s: %+v", name, b.Tally())
+		}
+	}
+}
+
+// A batch is made anew from the same records: the blocks are the same, whatever was in it before.
+func TestBatchesAreTheSameAgain(t *testing.T) {
+	b := newBatch(t, "squid_native")
+	fill := func() []aggregate.Block {
+		b.Begin(noon)
+		for i := range 300 {
+			b.event(web(fmt.Sprintf("p%d", i%40), "10.1.2.3", fmt.Sprintf("h%d.example.org", i%17), noon.Add(time.Duration(i)*time.Minute*-7)))
+		}
+		b.Add(Record{Value: []byte("junk")})
+		blocks, err := b.Blocks(aggregate.Watermark{Mark: 1, Next: 1, BegunAt: noon})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return blocks
+	}
+	first := fmt.Sprint(fill())
+	b.Begin(noon)
+	b.event(web("somebody.else", "10.1.9.9", "other.example", noon))
+	if again := fmt.Sprint(fill()); again != first {
+		t.Error("the same records make other blocks")
+	}
+}
