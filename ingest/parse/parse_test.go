@@ -113,8 +113,12 @@ func sampleOptions(t testing.TB, path string) Options {
 			t.Fatal(err)
 		}
 	}
+	o.Now = sampleClock
 	return o
 }
+
+// sampleClock is the time at which samples are read.
+func sampleClock() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) }
 
 func samples(t testing.TB) []string {
 	t.Helper()

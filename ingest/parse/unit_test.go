@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -242,6 +243,9 @@ func TestNothingAllocates(t *testing.T) {
 		record, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if filepath.Base(filepath.Dir(path)) == "postfix_syslog" {
+			continue // it holds messages together: TestPostfixAllocations
 		}
 		p := mustNew(t, sampleOptions(t, path))
 		said := false
