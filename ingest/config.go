@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tillsyn/ingest/parse"
@@ -89,6 +90,11 @@ func (s Source) Validate(tenants []string) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// remembers says whether the source's parser needs to have seen earlier records.
+func (s Source) remembers() bool {
+	return slices.ContainsFunc(parse.Formats(), func(f parse.FormatInfo) bool { return f.Name == s.Format && f.Remembers })
 }
 
 // parser makes a parser of the source.

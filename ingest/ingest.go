@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -88,15 +89,26 @@ func (in *Ingester) runner(p Partition, src Source) (*runner, error) {
 	r := &runner{
 		partition: p, sink: in.dep.Sink, maxAge: in.cfg.Batch.MaxAge, deadline: in.cfg.InsertTimeout, now: in.dep.Now,
 	}
+	// One parser for both batches: only the one that is being gathered parses, and a parser may remember earlier records.
+	parser, err := src.parser()
+	if err != nil {
+		return nil, err
+	}
 	for range 2 {
-		parser, err := src.parser()
-		if err != nil {
-			return nil, err
-		}
 		r.batches = append(r.batches, newEventBatch(src, in.cfg.Batch, parser, in.dep.Resolver, in.dep.Lists, in.dep.Key))
+	}
+	if src.remembers() {
+		r.warm = func(rc Record) { parser.Parse(rc.Value, func(*parse.Event) {}, func(parse.Reject) {}) }
+		if r.rewind = rewindRecords; p.Identity().Cluster == fileCluster {
+			r.rewind = math.MaxInt64 / 2 // its header may be the first line
+		}
 	}
 	return r, nil
 }
+
+// rewindRecords is how many records of a Kafka partition are read again for a parser that remembers: enough for the lines
+// about one message to come together.
+const rewindRecords = 20_000
 
 // How long to wait before a partition is tried again.
 const (

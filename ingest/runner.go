@@ -44,6 +44,8 @@ type runner struct {
 	maxAge    time.Duration
 	deadline  time.Duration // how long an insert may take
 	now       func() time.Time
+	warm      func(Record) // shows the parser records that are in already, if it needs to remember them; nil if not
+	rewind    int64        // how far back those go, in offsets
 	observe   func(batch, LedgerRow) // after a batch is closed; may be nil
 }
 
@@ -84,6 +86,11 @@ func (r *runner) run(ctx context.Context) error {
 		}
 	}
 
+	if r.warm != nil {
+		if err := r.remember(ctx, max(start, rec.Next-r.rewind), rec.Next); err != nil {
+			return fmt.Errorf("read %s again from before %d: %w", id, rec.Next, err)
+		}
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	free := make(chan batch, len(r.batches))
@@ -126,6 +133,27 @@ func (r *runner) bridge(ctx context.Context, id Identity, rec Recovered, start i
 		return 0, fmt.Errorf("record the gap of %s: %w", id, err)
 	}
 	return 0, fmt.Errorf("%s: offsets %d to %d: %w: the partition stands still until 'tillsyn gaps accept' names a reason", id, rec.Next, start-1, ErrGap)
+}
+
+// remember shows the parser the records from..next, which are in: lines that come may continue what they began.
+func (r *runner) remember(ctx context.Context, from, next int64) error {
+	var c Chunk
+	for from < next {
+		err := r.partition.Fetch(ctx, from, &c)
+		if err == io.EOF {
+			return nil // a file that is shorter than what is in
+		}
+		if err != nil {
+			return err
+		}
+		for _, rc := range c.Records {
+			if rc.Offset < next {
+				r.warm(rc)
+			}
+		}
+		from = c.Next
+	}
+	return nil
 }
 
 // gather fetches records into batches and hands each over when it is cut.

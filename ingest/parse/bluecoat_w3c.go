@@ -623,7 +623,7 @@ func (f *bluecoatW3C) origins() []Origin {
 func bluecoatW3CFormat() format {
 	return format{
 		FormatInfo: FormatInfo{
-			Name: "bluecoat_w3c", About: "W3C extended log, ProxySG's main and bcreportermain_v1 by themselves, others by their #Fields", Kind: Web,
+			Name: "bluecoat_w3c", About: "W3C extended log, ProxySG's main and bcreportermain_v1 by themselves, others by their #Fields", Kind: Web, Remembers: true,
 			Takes: []string{NeedLayout, NeedColumns},
 		},
 		bareFirst: true,

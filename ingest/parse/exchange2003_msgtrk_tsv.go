@@ -158,7 +158,7 @@ func (x *exchange2003) origins() []Origin {
 
 func exchange2003Format() format {
 	return format{
-		FormatInfo: FormatInfo{Name: "exchange2003_msgtrk_tsv", About: "Exchange 2000 and 2003 message tracking", Kind: Mail},
+		FormatInfo: FormatInfo{Name: "exchange2003_msgtrk_tsv", About: "Exchange 2000 and 2003 message tracking", Kind: Mail, Remembers: true},
 		build: func(o Options) (lineFormat, error) {
 			m, err := newMailReader(o)
 			return &exchange2003{mailReader: m, stamps: newStampReader(o.Zone), seed: maphash.MakeSeed()}, err

@@ -433,7 +433,7 @@ func (f *fieldCutter) rfc4180(b []byte, separator byte) bool {
 func exchangeTrackingFormat() format {
 	return format{
 		FormatInfo: FormatInfo{
-			Name: "exchange_msgtrk_csv", About: "Exchange message tracking, 2007 and later (layouts 2007, 2010, 2013, 2016, 2019)", Kind: Mail,
+			Name: "exchange_msgtrk_csv", About: "Exchange message tracking, 2007 and later (layouts 2007, 2010, 2013, 2016, 2019)", Kind: Mail, Remembers: true,
 			Takes: []string{NeedColumns, NeedLayout},
 		},
 		build: func(o Options) (lineFormat, error) { return newExchangeTracking(o) },

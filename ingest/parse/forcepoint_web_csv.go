@@ -341,7 +341,7 @@ func (f *forcepointWebCSV) origins() []Origin {
 func forcepointWebCSVFormat() format {
 	return format{
 		FormatInfo: FormatInfo{
-			Name: "forcepoint_web_csv", About: "Forcepoint (Websense) web log export, comma-separated, columns by header or by hand", Kind: Web,
+			Name: "forcepoint_web_csv", About: "Forcepoint (Websense) web log export, comma-separated, columns by header or by hand", Kind: Web, Remembers: true,
 			Takes: []string{NeedColumns, NeedZone},
 		},
 		bareFirst: true,

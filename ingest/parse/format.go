@@ -39,6 +39,9 @@ type FormatInfo struct {
 	Kind  Kind
 	Needs []string // what must be told from outside (Need…); empty: nothing
 	Takes []string // what may be told from outside besides
+	// Remembers says that earlier records decide how later ones are read: a header, or lines about one message. Who begins
+	// in the middle shows the parser what came before.
+	Remembers bool
 }
 
 // An Origin says which part of a format an event's field is read from.

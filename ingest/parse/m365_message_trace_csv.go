@@ -137,7 +137,7 @@ func (f *m365MessageTraceCSV) origins() []Origin {
 func m365MessageTraceCSVFormat() format {
 	return format{
 		FormatInfo: FormatInfo{
-			Name: "m365_message_trace_csv", About: "Microsoft 365 message trace, CSV (enhanced summary, Export-Csv), UTF-8 or UTF-16", Kind: Mail,
+			Name: "m365_message_trace_csv", About: "Microsoft 365 message trace, CSV (enhanced summary, Export-Csv), UTF-8 or UTF-16", Kind: Mail, Remembers: true,
 			Takes: []string{NeedZone, NeedLayout, NeedColumns, NeedInternalDomains},
 		},
 		bareFirst: true,

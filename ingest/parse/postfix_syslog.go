@@ -47,6 +47,7 @@ type postfix struct {
 	now    func() time.Time
 	day    [6]byte // month and day whose year was told last
 	days   int64
+	hour   int64 // of the clock, when it was
 	joins  postfixJoins
 }
 
@@ -378,14 +379,15 @@ func (p *postfix) stamp(b []byte) (ms int64, ok bool) {
 
 // yearless answers the latest day of a month and day that is at most a day ahead of now.
 func (p *postfix) yearless(b []byte, day int) (days int64, ok bool) {
-	if p.days > 0 && p.day == [6]byte(b[:6]) {
+	latest := p.now().UTC().Add(24 * time.Hour)
+	if p.days > 0 && p.day == [6]byte(b[:6]) && p.hour == latest.Unix()/3600 {
 		return p.days, true
 	}
-	month, latest := monthNumber(b), p.now().UTC().Add(24*time.Hour)
+	month := monthNumber(b)
 	// a 29 February is at most eight years apart from the next
 	for year := latest.Year(); year > latest.Year()-9; year-- {
 		if days, ok = date(year, month, day); ok && days*86400 <= latest.Unix() {
-			p.day, p.days = [6]byte(b[:6]), days
+			p.day, p.days, p.hour = [6]byte(b[:6]), days, latest.Unix()/3600
 			return days, true
 		}
 	}
@@ -506,7 +508,7 @@ func (p *postfix) origins() []Origin {
 
 func postfixFormat() format {
 	return format{
-		FormatInfo: FormatInfo{Name: "postfix_syslog", About: "Postfix, the lines of a message joined by its queue id", Kind: Mail},
+		FormatInfo: FormatInfo{Name: "postfix_syslog", About: "Postfix, the lines of a message joined by its queue id", Kind: Mail, Remembers: true},
 		whole:      true,
 		build: func(o Options) (lineFormat, error) {
 			m, err := newMailReader(o)

@@ -247,7 +247,7 @@ func (f *zeekHTTP) origins() []Origin {
 
 func zeekHTTPFormat() format {
 	return format{
-		FormatInfo: FormatInfo{Name: "zeek_http_tsv", About: "Zeek http.log, tab-separated", Kind: Web, Takes: []string{NeedColumns}},
+		FormatInfo: FormatInfo{Name: "zeek_http_tsv", About: "Zeek http.log, tab-separated", Kind: Web, Remembers: true, Takes: []string{NeedColumns}},
 		build:      func(o Options) (lineFormat, error) { return newZeekHTTP(o.Columns) },
 	}
 }
