@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,7 +31,7 @@ func parseCommand() *cli.Command {
 		ArgsUsage:   "FILE...   (- is standard input)",
 		Description: parseHelp(),
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "the log format, `NAME` being one of the list above"},
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "the log format, `NAME` being one of the list above, or auto"},
 			&cli.StringFlag{Name: "tz", Usage: "the time `ZONE` of times that name none, such as Europe/Stockholm"},
 			&cli.StringFlag{Name: "logformat", Usage: "the logformat line of squid.conf, with or without its first two words, as `SPEC`"},
 			&cli.StringFlag{Name: "layout", Usage: "the `NAME` of a column layout"},
@@ -104,6 +105,17 @@ func runParse(ctx context.Context, in io.Reader, out, faults io.Writer, o parseO
 	if len(o.files) == 0 {
 		return usageErrorf("say which files to read, or - for standard input")
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	clock, written := o.Now, lastWritten(o.files[0], o.Now)
+	o.Now = func() time.Time { return written }
+	if o.Format == "auto" {
+		var err error
+		if o.Format, in, err = detectFormat(in, faults, o.files[0]); err != nil {
+			return err
+		}
+	}
 	parser, err := parse.New(o.Options)
 	if err != nil {
 		return usageErrorf("%w", err)
@@ -113,7 +125,8 @@ func runParse(ctx context.Context, in io.Reader, out, faults io.Writer, o parseO
 	}
 	p := eventPrinter{parser: parser, fields: eventFields(o.all), out: bufio.NewWriterSize(out, 1<<16), faults: bufio.NewWriterSize(faults, 1<<14)}
 	for _, name := range o.files {
-		if err = readLines(in, name, func(number int, line []byte) error {
+		written = lastWritten(name, clock)
+		if err = readRecords(in, name, func(number int, line []byte) error {
 			if number%1024 == 0 && ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -129,9 +142,19 @@ func runParse(ctx context.Context, in io.Reader, out, faults io.Writer, o parseO
 	return err
 }
 
-// readLines calls each for every line of a file, with its line end. A line is cut where it is longer than any parser reads,
-// so memory is bounded; it is long enough still to be rejected as too long.
-func readLines(in io.Reader, name string, each func(number int, line []byte) error) error {
+// lastWritten answers when a file was last written, so that a time in it that names no year is read alike in every year; now
+// for standard input, and for a file that can't be looked at.
+func lastWritten(name string, now func() time.Time) time.Time {
+	if name != "-" {
+		if about, err := os.Stat(name); err == nil {
+			return about.ModTime()
+		}
+	}
+	return now()
+}
+
+// readRecords calls each for every record of a file: a line with its line end, or a JSON document of several lines.
+func readRecords(in io.Reader, name string, each func(number int, record []byte) error) error {
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
@@ -140,24 +163,64 @@ func readLines(in io.Reader, name string, each func(number int, line []byte) err
 		defer file.Close()
 		in = file
 	}
-	r := bufio.NewReaderSize(in, parse.MaxLine+64)
-	for number := 1; ; number++ {
-		line, err := r.ReadSlice('\n')
-		if len(line) > 0 {
-			if fault := each(number, line); fault != nil {
-				return fault
-			}
-		}
-		for errors.Is(err, bufio.ErrBufferFull) {
-			_, err = r.ReadSlice('\n')
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read log %s: %w", name, err)
-		}
+	var fault error
+	err := parse.Records(in, func(number int, record []byte) error {
+		fault = each(number, record)
+		return fault
+	})
+	if err == nil || fault != nil {
+		return fault
 	}
+	return fmt.Errorf("read log %s: %w", name, err)
+}
+
+const (
+	detectBytes   = 256 << 10 // of a log are looked at to tell its format
+	detectRecords = 500
+)
+
+// detectFormat tells the format of the first file and says why on explain. It answers in, or what stands for it where some of
+// it was read.
+func detectFormat(in io.Reader, explain io.Writer, name string) (format string, rest io.Reader, err error) {
+	source := in
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return "", in, fmt.Errorf("read log: %w", err)
+		}
+		defer file.Close()
+		source = file
+	}
+	head := bufio.NewReaderSize(source, detectBytes)
+	if rest = in; name == "-" {
+		rest = head
+	}
+	begin, err := head.Peek(detectBytes)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", rest, fmt.Errorf("read log %s: %w", name, err)
+	}
+	var sample [][]byte
+	if fault := parse.Records(bytes.NewReader(begin), func(_ int, record []byte) error {
+		sample = append(sample, bytes.Clone(record))
+		if len(sample) == detectRecords {
+			return io.EOF
+		}
+		return nil
+	}); fault == nil && err == nil && len(sample) > 1 {
+		// the last one is cut off where the sample ends
+		sample = sample[:len(sample)-1]
+	}
+	guesses := parse.Detect(sample)
+	best, err := parse.Choose(guesses)
+	if err != nil {
+		return "", rest, foundErrorf("%w", err)
+	}
+	fmt.Fprintf(explain, "format %s: %s", best.Format, best.Why)
+	if len(guesses) > 1 {
+		fmt.Fprintf(explain, " (next: %s, %s)", guesses[1].Format, guesses[1].Why)
+	}
+	fmt.Fprintln(explain)
+	return best.Format, rest, nil
 }
 
 // An eventPrinter prints a parser's events and rejects as lines of JSON.
@@ -360,7 +423,7 @@ func explainLine(in io.Reader, out io.Writer, parser parse.Parser, o parseOption
 	}
 	last, answered, rejected := 0, false, false
 	table := tabwriter.NewWriter(out, 0, 4, 3, ' ', 0)
-	err := readLines(in, o.files[0], func(number int, line []byte) error {
+	err := readRecords(in, o.files[0], func(number int, line []byte) error {
 		if last = number; number > o.line {
 			return io.EOF
 		}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -152,5 +153,34 @@ func TestAppendText(t *testing.T) {
 		if err := json.Unmarshal(got, &back); err != nil || utf8.ValidString(in) && back != in {
 			t.Errorf("%q: reads back as %q, %v", in, back, err)
 		}
+	}
+}
+
+func TestParsePrintsMail(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "mail.log")
+	text := "Oct  9 08:41:00 mx1 postfix/qmgr[1]: 1A2B3C4D5E: from=<>, size=5360, nrcpt=1 (queue active)\n" +
+		"Oct  9 08:41:01 mx1 postfix/local[1]: 1A2B3C4D5E: to=<anna@council.example>, relay=local, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (delivered)\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	written := time.Date(2021, 3, 1, 0, 0, 0, 0, time.UTC)
+	if err := os.Chtimes(path, written, written); err != nil {
+		t.Fatal(err)
+	}
+	code, out, faults := runParseCommand(t, "", "--format", "postfix_syslog", "--tz", "Europe/Stockholm", path)
+	want := `{"@timestamp":"2020-10-09T06:41:00.000Z","event.outcome":"unknown","postfix.queue_id":"1A2B3C4D5E","email.from.address":"","source.bytes":5360}` + "\n" +
+		`{"@timestamp":"2020-10-09T06:41:01.000Z","event.code":"sent","event.outcome":"success","postfix.queue_id":"1A2B3C4D5E",` +
+		`"email.from.address":"","email.to.address":["anna@council.example"],"source.bytes":5360}` + "\n"
+	if code != exitOK || out != want || faults != "" {
+		t.Errorf("code %d\nout  %s\nwant %s\nfaults %s", code, out, want, faults)
+	}
+	line := `2026-10-09T06:40:03.008Z,192.0.2.25,,,EX1,,,SMTP,RECEIVE,1,<a@b.example>,"x@council.example;y@council.example",,41,2,,,"a ""b"", c",k@b.example,,` + "\n"
+	_, out, _ = runParseCommand(t, line, "--format", "exchange_msgtrk_csv", "--internal-domains", "council.example", "-")
+	want = `{"@timestamp":"2026-10-09T06:40:03.008Z","source.ip":"192.0.2.25","event.code":"RECEIVE","event.outcome":"success",` +
+		`"email.message_id":"a@b.example","email.from.address":"k@b.example","email.to.address":["x@council.example","y@council.example"],` +
+		`"email.subject":"a \"b\", c","email.direction":"inbound","source.bytes":41}` + "\n"
+	if out != want {
+		t.Errorf("out  %s\nwant %s", out, want)
 	}
 }

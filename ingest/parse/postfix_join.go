@@ -170,8 +170,11 @@ func (m *postfixMessage) reset() {
 // part answers a text that is kept, or nil.
 func (m *postfixMessage) part(part postfixPart) []byte {
 	at := m.parts[part]
-	if at.to < at.from {
+	switch {
+	case at.to < at.from:
 		return nil
+	case at.to == at.from:
+		return []byte{} // the null sender: not nil, which a part of no text would be
 	}
 	return m.text[at.from:at.to:at.to]
 }
