@@ -38,7 +38,7 @@ func newBatch(t *testing.T, format string) *eventBatch {
 		t.Fatal(err)
 	}
 	src := Source{Topic: "t", Tenant: "norrbo", Format: format, InternalDomains: []string{"norrbo.example", "Skola.Norrbo.Example"}}
-	parser, err := src.parser()
+	parser, err := src.parser(func() time.Time { return noon })
 	if err != nil {
 		t.Fatal(err)
 	}

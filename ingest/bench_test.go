@@ -42,7 +42,7 @@ func benchTown(b *testing.B, lines int64) *town {
 func BenchmarkFold(b *testing.B) {
 	w := benchTown(b, 1_000_000)
 	lines := w.partitions()[0].lines
-	parser, err := w.source.parser()
+	parser, err := w.source.parser(func() time.Time { return w.now })
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func (s Source) Validate(tenants []string) error {
 	if !known {
 		errs = append(errs, fmt.Errorf("tenant: %q is not one of the configured tenants %q", s.Tenant, tenants))
 	}
-	if _, err := s.parser(); err != nil {
+	if _, err := s.parser(time.Now); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -97,10 +97,10 @@ func (s Source) remembers() bool {
 	return slices.ContainsFunc(parse.Formats(), func(f parse.FormatInfo) bool { return f.Name == s.Format && f.Remembers })
 }
 
-// parser makes a parser of the source.
-func (s Source) parser() (parse.Parser, error) {
+// parser makes a parser of the source. now is the clock for times without a year.
+func (s Source) parser(now func() time.Time) (parse.Parser, error) {
 	o := parse.Options{
-		Format: s.Format, Logformat: s.Logformat, Columns: s.Columns, Layout: s.Layout, InternalDomains: s.InternalDomains,
+		Now: now, Format: s.Format, Logformat: s.Logformat, Columns: s.Columns, Layout: s.Layout, InternalDomains: s.InternalDomains,
 	}
 	if s.TimeZone != "" {
 		zone, err := time.LoadLocation(s.TimeZone)

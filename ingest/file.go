@@ -41,6 +41,7 @@ type File struct {
 	packed bool
 	pos    int64 // offset of the next byte of text
 	tail   bool  // a line without end at the end is whole
+	mtime  time.Time
 
 	buf        []byte
 	unfinished bool
@@ -93,7 +94,7 @@ func identify(head []byte, known []Identity) Identity {
 
 func (f *File) open() error {
 	var r io.Reader = f.stdin
-	f.closer, f.tail = io.NopCloser(nil), true
+	f.closer, f.tail, f.mtime = io.NopCloser(nil), true, f.now()
 	if f.path != "-" {
 		file, err := os.Open(f.path)
 		if err != nil {
@@ -108,7 +109,8 @@ func (f *File) open() error {
 			file.Close()
 			return fmt.Errorf("%s is a folder: name the files in it", f.path)
 		}
-		f.tail = f.now().Sub(info.ModTime()) >= settled
+		f.mtime = info.ModTime()
+		f.tail = f.now().Sub(f.mtime) >= settled
 		r, f.closer = file, file
 	}
 	f.raw = &countingReader{r: r}
@@ -168,6 +170,9 @@ func (f *File) Read() int64 { return f.raw.n.Load() }
 
 // Unfinished is whether the file ends in a line that is still being written, which was left for the next time.
 func (f *File) Unfinished() bool { return f.unfinished }
+
+// Written is when the file was last written; now, for standard input.
+func (f *File) Written() time.Time { return f.mtime }
 
 // Identity implements Partition.
 func (f *File) Identity() Identity { return f.id }

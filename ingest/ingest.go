@@ -90,7 +90,11 @@ func (in *Ingester) runner(p Partition, src Source) (*runner, error) {
 		partition: p, sink: in.dep.Sink, maxAge: in.cfg.Batch.MaxAge, deadline: in.cfg.InsertTimeout, now: in.dep.Now,
 	}
 	// One parser for both batches: only the one that is being gathered parses, and a parser may remember earlier records.
-	parser, err := src.parser()
+	clock := in.dep.Now
+	if f, ok := p.(*File); ok {
+		clock = f.Written
+	}
+	parser, err := src.parser(clock)
 	if err != nil {
 		return nil, err
 	}

@@ -44,8 +44,8 @@ type runner struct {
 	maxAge    time.Duration
 	deadline  time.Duration // how long an insert may take
 	now       func() time.Time
-	warm      func(Record) // shows the parser records that are in already, if it needs to remember them; nil if not
-	rewind    int64        // how far back those go, in offsets
+	warm      func(Record)           // shows the parser records that are in already, if it needs to remember them; nil if not
+	rewind    int64                  // how far back those go, in offsets
 	observe   func(batch, LedgerRow) // after a batch is closed; may be nil
 }
 
