@@ -20,17 +20,18 @@ const module = "tillsyn"
 // arrows says which rooms of ours a room may import; who is not here may not exist. Package main may import all.
 func arrows() map[string][]string {
 	return map[string][]string{
-		"ingest": {"ingest/parse", "ingest/resolve", "ingest/category", "ingest/kafka", "aggregate", "internal/vault", "internal/seal",
+		"ingest": {"ingest/parse", "ingest/sensitive", "ingest/resolve", "ingest/category", "ingest/kafka", "aggregate", "internal/vault", "internal/seal",
 			"internal/clickhouse", "schemas"},
-		"ingest/parse":    {},
-		"ingest/resolve":  {},
-		"ingest/category": {},
-		"ingest/kafka":    {},
-		"aggregate":       {"internal/clickhouse", "internal/seal", "schemas"},
-		"query":           {"query/casework", "aggregate"},
-		"query/casework":  {"internal/vault", "internal/seal", "internal/audit"},
-		"schemas":         {},
-		"deploy":          {},
+		"ingest/parse":     {},
+		"ingest/sensitive": {},
+		"ingest/resolve":   {},
+		"ingest/category":  {},
+		"ingest/kafka":     {},
+		"aggregate":        {"internal/clickhouse", "internal/seal", "schemas"},
+		"query":            {"query/casework", "aggregate"},
+		"query/casework":   {"internal/vault", "internal/seal", "internal/audit"},
+		"schemas":          {},
+		"deploy":           {},
 
 		"internal/vault":      {"internal/seal", "internal/clickhouse", "internal/audit", "schemas"},
 		"internal/seal":       {},
