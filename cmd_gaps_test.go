@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -13,14 +12,10 @@ import (
 	"tillsyn/schemas"
 )
 
-// tillsyn runs a command as main would, and answers what it printed and its exit code.
-func tillsyn(t testing.TB, args ...string) (out, errOut string, code int) {
+// inProcess runs a command as main would, and answers what it printed and its exit code.
+func inProcess(t testing.TB, args ...string) (out, errOut string, code int) {
 	t.Helper()
-	var o, e bytes.Buffer
-	app := newApp()
-	app.Writer, app.ErrWriter = &o, &e
-	code = run(t.Context(), app, append([]string{"tillsyn"}, args...))
-	return o.String(), e.String(), code
+	return typed(t, "", args...)
 }
 
 func TestGaps(t *testing.T) {
@@ -28,7 +23,7 @@ func TestGaps(t *testing.T) {
 	w.cfg.Engine.DataDir, w.cfg.Kafka.Cluster = enginetest.Config(t, nil).DataDir, "demo"
 	file := w.write(t, "gaps")
 	gaps := func(args ...string) (string, string, int) {
-		return tillsyn(t, append([]string{"--config", file, "gaps"}, args...)...)
+		return inProcess(t, append([]string{"--config", file, "gaps"}, args...)...)
 	}
 	e, err := startEngine(t.Context(), w.cfg)
 	if err != nil {

@@ -43,6 +43,7 @@ type testTown struct {
 	encode   func([]byte, *synthetic.Event) []byte
 	sent     int64
 	ends     []int64 // of each partition
+	personal search  // what no log may hold
 }
 
 // newTestTown makes the topic too, with a partition for each shard. Times are those of the clock: the run begins the
@@ -115,6 +116,8 @@ func (w *testTown) produce(t testing.TB, n int64) {
 		}
 		w.ends[e.Shard]++
 		w.sent++
+		w.personal.add("user name", e.User)
+		w.personal.add("address", e.SourceIP)
 		w.producer.Produce(context.Background(), &kgo.Record{Topic: demoTopic, Partition: int32(e.Shard), Value: synthetic.AppendLine(nil, e, w.encode)},
 			func(_ *kgo.Record, err error) {
 				if err != nil {
@@ -242,7 +245,12 @@ func (w *testTown) start(t testing.TB, name, command string) *process {
 		p.err = p.cmd.Wait()
 		close(p.gone)
 	}()
-	t.Cleanup(p.kill)
+	t.Cleanup(func() {
+		p.kill()
+		for _, found := range w.personal.find([]byte(p.log.String())) {
+			t.Errorf("the log of %s has the %s", name, found)
+		}
+	})
 	return p
 }
 
