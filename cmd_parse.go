@@ -33,7 +33,7 @@ func parseCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "the log format, `NAME` being one of the list above, or auto"},
 			&cli.StringFlag{Name: "tz", Usage: "the time `ZONE` of times that name none, such as Europe/Stockholm"},
-			&cli.StringFlag{Name: "logformat", Usage: "the logformat line of squid.conf, with or without its first two words, as `SPEC`"},
+			&cli.StringFlag{Name: "logformat", Usage: "the logformat line of squid.conf, with or without its first two words, or the output format of a Zscaler feed, as `SPEC`"},
 			&cli.StringFlag{Name: "layout", Usage: "the `NAME` of a column layout"},
 			&cli.StringFlag{Name: "columns", Usage: "the columns' names in order, a comma-separated `LIST`"},
 			&cli.StringFlag{Name: "internal-domains", Usage: "mail domains of our own, a comma-separated `LIST`"},

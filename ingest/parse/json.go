@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"iter"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -27,6 +28,7 @@ type jsonSchema struct {
 	slots    map[string]jsonSlot // by path; the first member that is not null wins
 	lists    map[string]bool     // the arrays whose elements are documents of their own
 	through  map[string]bool     // the objects whose members count as those of the object around it
+	generic  bool                // an object's own members are read before an envelope's text in it is, as they may be that text's
 	folded   bool                // names are compared in lower case: the keys of slots, lists and through are lower case
 	prefixes map[string]bool     // the objects that hold a path of slots or lists
 }
@@ -100,14 +102,16 @@ func (o *jsonObject) has(slot jsonSlot) bool {
 	return false
 }
 
-// each calls do for the member's value, or for each element of an array.
-func (o *jsonObject) each(slot jsonSlot, do func(jsonValue)) {
-	if o.values[slot].kind != 0 {
-		do(o.values[slot])
-	}
-	for _, m := range o.many {
-		if m.slot == slot {
-			do(m.value)
+// all answers the member's value, or each element of an array.
+func (o *jsonObject) all(slot jsonSlot) iter.Seq[jsonValue] {
+	return func(yield func(jsonValue) bool) {
+		if o.values[slot].kind != 0 && !yield(o.values[slot]) {
+			return
+		}
+		for _, m := range o.many {
+			if m.slot == slot && !yield(m.value) {
+				return
+			}
 		}
 	}
 }
@@ -397,6 +401,9 @@ func newInnerJSONParser(format jsonFormat, depth int) *jsonParser {
 			schema.slots[path] = maxJSONSlots - len(envelopePaths) + slot
 		}
 	}
+	if schema.through["event"] {
+		schema.slots["original"] = schema.slots["event.original"]
+	}
 	if schema.lists == nil {
 		schema.lists = map[string]bool{}
 	}
@@ -517,6 +524,9 @@ func (p *jsonParser) document(at, size int) {
 		p.reject(TooLong, "", line)
 		return
 	}
+	if !p.walker.schema.generic && p.opens(line) {
+		return
+	}
 	p.event.Reset()
 	// a value may be decoded twice: as JSON, and from %XX
 	p.scratch.reset(2 * p.walker.object.bytes)
@@ -527,15 +537,22 @@ func (p *jsonParser) document(at, size int) {
 		p.emit(&p.event)
 	case skip:
 	case ForeignLine:
-		for slot := range envelopePaths {
-			if v := p.walker.object.values[maxJSONSlots-len(envelopePaths)+slot]; v.kind == '"' && p.unwrap(v, line) {
-				return
-			}
+		if !p.opens(line) {
+			p.reject(reason, field, line)
 		}
-		fallthrough
 	default:
 		p.reject(reason, field, line)
 	}
+}
+
+// opens reads the document in the text of the envelope that the walker's object is; false where it is none.
+func (p *jsonParser) opens(line int) bool {
+	for slot := range envelopePaths {
+		if v := p.walker.object.values[maxJSONSlots-len(envelopePaths)+slot]; v.kind == '"' && p.unwrap(v, line) {
+			return true
+		}
+	}
+	return false
 }
 
 // text reads an element of a list of documents that is no object: a document as a string.
@@ -549,7 +566,8 @@ func (p *jsonParser) text(at int, v jsonValue) {
 
 // unwrap reads the documents in an envelope's text; false where it holds none.
 func (p *jsonParser) unwrap(v jsonValue, line int) bool {
-	if p.depth == maxEnvelopes || bytes.IndexByte(v.raw, '{') < 0 {
+	text := bytes.TrimLeft(v.bare(), " ")
+	if p.depth == maxEnvelopes || len(text) == 0 || text[0] != '{' && text[0] != '[' && (!maybeSyslog(text) || bytes.IndexByte(text, '{') < 0) {
 		return false
 	}
 	if p.inner == nil {

@@ -22,7 +22,9 @@ func newM365MessageTraceJSON(o Options) (jsonFormat, error) {
 	f := &m365MessageTraceJSON{m365Reader: reader}
 	f.value = func(slot jsonSlot) []byte { return f.object.text(slot, f.memory) }
 	f.to = func() {
-		f.object.each(m365Recipient, func(v jsonValue) { recipients(f.memory.json(v), ';', f.event) })
+		for v := range f.object.all(m365Recipient) {
+			recipients(f.memory.json(v), ';', f.event)
+		}
 	}
 	return f, errors.Join(err, m365Layout(o.Layout))
 }

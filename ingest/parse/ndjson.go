@@ -125,7 +125,7 @@ func (f *ndjson) schema() jsonSchema {
 	for path, slot := range f.slots {
 		slots[path] = slot
 	}
-	return jsonSchema{slots: slots}
+	return jsonSchema{slots: slots, generic: true}
 }
 
 func (f *ndjson) fill(o *jsonObject, e *Event, s *scratch) (Reason, string) {
@@ -263,12 +263,15 @@ func (f *ndjson) isMail(o *jsonObject) bool {
 func (f *ndjson) letter(o *jsonObject, e *Event, s *scratch) (Reason, string) {
 	e.Kind = Mail
 	e.MessageID = messageID(o.text(ndMessageID, s))
-	o.each(ndFrom, func(v jsonValue) {
-		if from := s.json(v); from != nil && e.From == nil {
+	for v := range o.all(ndFrom) {
+		if from := s.json(v); from != nil {
 			e.From = headerAddress(from)
+			break
 		}
-	})
-	o.each(ndTo, func(v jsonValue) { recipients(s.json(v), ',', e) })
+	}
+	for v := range o.all(ndTo) {
+		recipients(s.json(v), ',', e)
+	}
 	if e.Subject = o.text(ndSubject, s); len(e.Subject) == 0 {
 		e.Subject = nil
 	}

@@ -109,38 +109,37 @@ func (f *rspamdJSON) fill(o *jsonObject, e *Event, s *scratch) (Reason, string) 
 
 // people reads the sender and the recipients.
 func (f *rspamdJSON) people(o *jsonObject, e *Event, s *scratch) {
-	sender := func(slot jsonSlot) {
-		o.each(slot, func(v jsonValue) {
-			if from := s.json(v); e.From == nil && from != nil && !fold(from, "unknown") {
-				e.From = headerAddress(from)
+	for _, from := range [...]struct{ whole, user, domain jsonSlot }{
+		{rsSender, rsFromUser, rsFromDomain}, {rsHeaderSender, rsMIMEUser, rsMIMEDomain},
+	} {
+		for v := range o.all(from.whole) {
+			if text := s.json(v); e.From == nil && text != nil && !fold(text, "unknown") {
+				e.From = headerAddress(text)
 			}
-		})
-	}
-	halves := func(user, domain jsonSlot) {
-		if u, d := o.text(user, s), o.text(domain, s); e.From == nil && u != nil && d != nil {
-			if len(u) == 0 || len(d) == 0 {
-				e.From = u[:0]
-				return
+		}
+		if user, domain := o.text(from.user, s), o.text(from.domain, s); e.From == nil && user != nil && domain != nil {
+			if len(user) == 0 || len(domain) == 0 {
+				e.From = user[:0]
+			} else {
+				start := s.start(len(user) + 1 + len(domain))
+				s.buf = append(append(append(s.buf, user...), '@'), domain...)
+				e.From = s.buf[start:len(s.buf):len(s.buf)]
 			}
-			start := s.start(len(u) + 1 + len(d))
-			s.buf = append(append(append(s.buf, u...), '@'), d...)
-			e.From = s.buf[start:len(s.buf):len(s.buf)]
 		}
 	}
-	sender(rsSender)
-	halves(rsFromUser, rsFromDomain)
-	sender(rsHeaderSender)
-	halves(rsMIMEUser, rsMIMEDomain)
 	for _, slot := range [...]jsonSlot{rsRecipients, rsHeaderRecipients} {
-		if len(e.To) == 0 {
-			o.each(slot, func(v jsonValue) {
-				if to := s.json(v); !fold(to, "unknown") {
-					if bytes.IndexByte(to, '<') >= 0 {
-						to = headerAddress(to)
-					}
-					recipients(to, ',', e)
-				}
-			})
+		if len(e.To) > 0 {
+			break
+		}
+		for v := range o.all(slot) {
+			to := s.json(v)
+			if fold(to, "unknown") {
+				continue
+			}
+			if bytes.IndexByte(to, '<') >= 0 {
+				to = headerAddress(to)
+			}
+			recipients(to, ',', e)
 		}
 	}
 }
