@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -12,10 +13,14 @@ import (
 	"tillsyn/schemas"
 )
 
-// inProcess runs a command as main would, and answers what it printed and its exit code.
-func inProcess(t testing.TB, args ...string) (out, errOut string, code int) {
+// tillsyn runs a command as main would, and answers what it printed and its exit code.
+func tillsyn(t *testing.T, args ...string) (out, faults string, code int) {
 	t.Helper()
-	return typed(t, "", args...)
+	var o, e bytes.Buffer
+	app := newApp()
+	app.Writer, app.ErrWriter = &o, &e
+	code = run(t.Context(), app, append([]string{"tillsyn"}, args...))
+	return o.String(), e.String(), code
 }
 
 func TestGaps(t *testing.T) {
@@ -23,7 +28,7 @@ func TestGaps(t *testing.T) {
 	w.cfg.Engine.DataDir, w.cfg.Kafka.Cluster = enginetest.Config(t, nil).DataDir, "demo"
 	file := w.write(t, "gaps")
 	gaps := func(args ...string) (string, string, int) {
-		return inProcess(t, append([]string{"--config", file, "gaps"}, args...)...)
+		return tillsyn(t, append([]string{"--config", file, "gaps"}, args...)...)
 	}
 	e, err := startEngine(t.Context(), w.cfg)
 	if err != nil {
