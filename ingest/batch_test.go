@@ -202,6 +202,19 @@ func TestMailDirections(t *testing.T) {
 	}
 }
 
+func TestSensitiveSubjects(t *testing.T) {
+	b := newBatch(t, "squid_native")
+	for i, subject := range []string{"möte på tisdag", "ang. 19811218-9876", "ang. 19811218-9875", "sjukskrivning"} {
+		e := &parse.Event{}
+		e.Reset()
+		e.Kind, e.Time, e.MessageID, e.From = parse.Mail, noon.UnixMilli(), fmt.Append(nil, i), []byte("anna@norrbo.example")
+		e.To, e.Subject = [][]byte{[]byte("x@paper.example")}, []byte(subject)
+		b.event(e)
+	}
+	equal(t, "unit, messages, identity numbers, sensitive", slices.DeleteFunc(cells(t, b, "mail_domains_daily", 4, 5, 9, 11, 12),
+		func(s string) bool { return !strings.HasPrefix(s, "school outbound") }), "school outbound 4 1 2")
+}
+
 // A batch is made anew from the same records: the blocks are the same, whatever was in it before.
 func TestBatchesAreTheSameAgain(t *testing.T) {
 	b := newBatch(t, "squid_native")

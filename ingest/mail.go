@@ -7,6 +7,7 @@ import (
 	"tillsyn/aggregate"
 	"tillsyn/ingest/parse"
 	"tillsyn/ingest/resolve"
+	"tillsyn/ingest/sensitive"
 )
 
 const (
@@ -27,8 +28,10 @@ func (b *eventBatch) mail(e *parse.Event) {
 	if e.Trace && !e.Forwarded {
 		return // another line counts the message
 	}
+	found := sensitive.Find(e.Subject)
 	m := aggregate.Message{
 		Time: e.Time, ID: b.messageID(e), Bytes: uint64(max(0, e.SourceBytes)), Forwarded: e.Forwarded,
+		IdentityNumber: found.IdentityNumbers > 0, Sensitive: found.Any(),
 	}
 	sender, senderOurs := b.ours(e.From)
 	counted := false
