@@ -338,16 +338,16 @@ func TestBadInputRetention(t *testing.T) {
 	if got["short"].next != 20 || got["short"].events != 20 {
 		t.Errorf("%+v", got["short"])
 	}
-	if out, errOut, code := tillsyn(t, "--config", file, "gaps", "accept", "--topic", "other", "--partition", "0", "--reason", "none"); code != exitRefused {
+	if out, errOut, code := inProcess(t, "--config", file, "gaps", "accept", "--topic", "other", "--partition", "0", "--reason", "none"); code != exitRefused {
 		t.Errorf("accepting where nothing is lost: exit %d: %s%s", code, out, errOut)
 	}
-	out, errOut, code := tillsyn(t, "--config", file, "gaps", "list", "--json")
+	out, errOut, code := inProcess(t, "--config", file, "gaps", "list", "--json")
 	var list struct{ Gaps []gapLine }
 	if err := json.Unmarshal([]byte(out), &list); err != nil || code != exitOK || len(list.Gaps) != 1 || list.Gaps[0].First != 20 ||
 		list.Gaps[0].Next != 70 || list.Gaps[0].State != ingest.GapStanding {
 		t.Fatalf("gaps: exit %d, %v: %s%s", code, err, out, errOut)
 	}
-	if out, errOut, code := tillsyn(t, "--config", file, "gaps", "accept", "--topic", "short", "--partition", "0", "--reason", "retention was too short"); code != exitOK {
+	if out, errOut, code := inProcess(t, "--config", file, "gaps", "accept", "--topic", "short", "--partition", "0", "--reason", "retention was too short"); code != exitOK {
 		t.Fatalf("accept: exit %d: %s%s", code, out, errOut)
 	}
 	began = time.Now()
@@ -355,7 +355,7 @@ func TestBadInputRetention(t *testing.T) {
 	if l := got["short"]; l.events != 50 || l.gaps != 50 || l.records != 50 {
 		t.Errorf("%+v", l)
 	}
-	out, _, _ = tillsyn(t, "--config", file, "gaps", "list")
+	out, _, _ = inProcess(t, "--config", file, "gaps", "list")
 	t.Logf("it goes on %.1f s after that was accepted: 20 + 30 events, 50 offsets lost\n%s", time.Since(began).Seconds(), out)
 	if !strings.Contains(out, ingest.GapCrossed) {
 		t.Errorf("gaps list: %s", out)

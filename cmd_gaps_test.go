@@ -13,8 +13,8 @@ import (
 	"tillsyn/schemas"
 )
 
-// tillsyn runs a command as main would, and answers what it printed and its exit code.
-func tillsyn(t *testing.T, args ...string) (out, faults string, code int) {
+// inProcess runs a command as main would, and answers what it printed and its exit code.
+func inProcess(t *testing.T, args ...string) (out, faults string, code int) {
 	t.Helper()
 	var o, e bytes.Buffer
 	app := newApp()
@@ -28,7 +28,7 @@ func TestGaps(t *testing.T) {
 	w.cfg.Engine.DataDir, w.cfg.Kafka.Cluster = enginetest.Config(t, nil).DataDir, "demo"
 	file := w.write(t, "gaps")
 	gaps := func(args ...string) (string, string, int) {
-		return tillsyn(t, append([]string{"--config", file, "gaps"}, args...)...)
+		return inProcess(t, append([]string{"--config", file, "gaps"}, args...)...)
 	}
 	e, err := startEngine(t.Context(), w.cfg)
 	if err != nil {
