@@ -97,6 +97,9 @@ func words(b []byte, k *Kinds) {
 
 // matches says whether b begins with a word of the list.
 func matches(b []byte, text string) bool {
+	if len(b) < len(text)-1 || b[1] != text[1] {
+		return false
+	}
 	beginning, more := strings.CutSuffix(text, "*")
 	if len(b) < len(beginning) || string(b[:len(beginning)]) != beginning {
 		return false
