@@ -23,21 +23,22 @@ func generateCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "generate",
 		Usage: "write the logs of a municipality that does not exist, with the exact answers to what they hold",
-		Description: "Three invented tenants, their people, units and networks, and what they did on the web: log lines, the directory, the\n" +
-			"category lists, a country database, a piece of configuration that reads all that, and the truth to compare reports\n" +
-			"with (truth.json, and its cells in truth.FORMAT.ndjson). The same flags give the same bytes. Nobody in it exists.\n\n" +
+		Description: "Three invented tenants, their people, units and networks, what they did on the web and whom they wrote to: log lines,\n" +
+			"the directory, the category lists, a country database, a piece of configuration that reads all that, and the truth to\n" +
+			"compare reports with (truth.json and truth.mail.json, and the cells of each in truth.FORMAT.ndjson). The same flags give\n" +
+			"the same bytes. Nobody in it exists.\n\n" +
 			"Formats: " + strings.Join(synthetic.FormatNames(), ", ") + ", or all.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "write into the folder `DIR`; - writes the lines of one format to standard output and nothing else"},
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: d.Format, Usage: "the log formats, a comma-separated `LIST`, or all"},
-			&cli.Int64Flag{Name: "lines", Usage: "write exactly `N` lines per format (" + strconv.FormatInt(d.Lines, 10) + " unless --days is given)"},
+			&cli.Int64Flag{Name: "lines", Usage: "write exactly `N` lines per proxy format, and a message for every ten of them (" + strconv.FormatInt(d.Lines, 10) + " unless --days is given)"},
 			&cli.IntFlag{Name: "days", Usage: "write what happens on `N` local days; with --lines, spread the lines over them (" + strconv.Itoa(d.Days) + ")"},
 			&cli.StringFlag{Name: "from", Value: d.From, Usage: "the first local day, as `DATE` (2006-01-02)"},
 			&cli.IntFlag{Name: "people", Value: d.People, Usage: "how many people there are, `N` in all three tenants"},
 			&cli.Uint64Flag{Name: "seed", Value: d.Seed, Usage: "which municipality, any number `N`"},
-			&cli.IntFlag{Name: "shards", Value: d.Shards, Usage: "deal each format's lines to `N` files by person, as a keyed Kafka topic does"},
-			&cli.Float64Flag{Name: "bad", Usage: "make a `SHARE` of the lines malformed, such as 0.001"},
-			&cli.Float64Flag{Name: "latin1", Usage: "write a `SHARE` of the user names outside ASCII in ISO 8859-1"},
+			&cli.IntFlag{Name: "shards", Value: d.Shards, Usage: "deal each format's lines to `N` files by person (mail: by server), as a keyed Kafka topic does"},
+			&cli.Float64Flag{Name: "bad", Usage: "make a `SHARE` of the lines of proxies malformed, such as 0.001"},
+			&cli.Float64Flag{Name: "latin1", Usage: "write a `SHARE` of the user names and subjects outside ASCII in ISO 8859-1"},
 			&cli.BoolFlag{Name: "truth", Value: true, Usage: "write the truth; --truth=false leaves it out"},
 		},
 		Action: func(c *cli.Context) error {
@@ -73,16 +74,48 @@ type generateOptions struct {
 // A logWriter writes one format: a file for each shard.
 type logWriter struct {
 	format synthetic.Format
-	encode func([]byte, *synthetic.Event) []byte
+	encode func([]byte, *synthetic.Event) []byte // of requests
+	mail   *synthetic.MailLog                    // of messages
 	line   []byte
+	lines  int64
 	files  []*os.File
 	shards []*bufio.Writer
 }
 
+func newLogWriter(f synthetic.Format, zone *time.Location) *logWriter {
+	if f.Mail {
+		return &logWriter{format: f, mail: f.NewMailLog(zone)}
+	}
+	return &logWriter{format: f, encode: f.New(zone)}
+}
+
 func (w *logWriter) write(e *synthetic.Event) error {
-	w.line = append(synthetic.AppendLine(w.line[:0], e, w.encode), '\n')
-	_, err := w.shards[e.Shard%len(w.shards)].Write(w.line)
-	return err
+	w.line = synthetic.AppendLine(w.line[:0], e, w.encode)
+	return w.put(e.Shard, w.line)
+}
+
+func (w *logWriter) put(shard int, line []byte) error {
+	w.lines++
+	to := w.shards[shard%len(w.shards)]
+	if _, err := to.Write(line); err != nil {
+		return err
+	}
+	return to.WriteByte('\n')
+}
+
+// begin writes the lines with which each file begins.
+func (w *logWriter) begin() error {
+	if w.mail == nil {
+		return nil
+	}
+	for shard := range w.shards {
+		for _, line := range w.mail.Header() {
+			if err := w.put(shard, line); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (w *logWriter) close() error {
@@ -147,7 +180,7 @@ func runGenerate(ctx context.Context, stdout, log io.Writer, o generateOptions) 
 		}
 	}()
 	for _, f := range formats {
-		w := &logWriter{format: f, encode: f.New(zone)}
+		w := newLogWriter(f, zone)
 		logs = append(logs, w)
 		if o.out == "-" {
 			w.shards = []*bufio.Writer{bufio.NewWriterSize(stdout, 1<<20)}
@@ -166,21 +199,12 @@ func runGenerate(ctx context.Context, stdout, log io.Writer, o generateOptions) 
 			w.shards = append(w.shards, bufio.NewWriterSize(file, 1<<18))
 		}
 	}
+	if err := writeLogs(ctx, m, logs); err != nil {
+		return err
+	}
 	var lines int64
-	for {
-		if lines%4096 == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		e, ok := m.NextEvent()
-		if !ok {
-			break
-		}
-		lines++
-		for _, w := range logs {
-			if err := w.write(e); err != nil {
-				return fmt.Errorf("generate: write %s: %w", w.format.Name, err)
-			}
-		}
+	for _, w := range logs {
+		lines += w.lines
 	}
 	for _, w := range logs {
 		err = errors.Join(err, w.close())
@@ -196,8 +220,60 @@ func runGenerate(ctx context.Context, stdout, log io.Writer, o generateOptions) 
 	if err := writeGenerated(m, formats, o); err != nil {
 		return err
 	}
-	fmt.Fprintf(log, "%s: %d lines of %d format(s) in %.2f s, %.2f million lines a second\n",
-		m.Describe(), lines, len(formats), took.Seconds(), float64(lines)*float64(len(formats))/1e6/max(took.Seconds(), 1e-9))
+	fmt.Fprintf(log, "%s: %d lines in %d format(s) in %.2f s, %.2f million lines a second\n",
+		m.Describe(), lines, len(formats), took.Seconds(), float64(lines)/1e6/max(took.Seconds(), 1e-9))
+	return nil
+}
+
+// writeLogs writes all requests and all messages of m to the logs that are about them.
+func writeLogs(ctx context.Context, m *synthetic.Municipality, logs []*logWriter) error {
+	var web, mail []*logWriter
+	for _, w := range logs {
+		if w.mail != nil {
+			mail = append(mail, w)
+		} else {
+			web = append(web, w)
+		}
+	}
+	for n := 0; len(web) > 0; n++ {
+		if n%4096 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		e, ok := m.NextEvent()
+		if !ok {
+			break
+		}
+		for _, w := range web {
+			if err := w.write(e); err != nil {
+				return fmt.Errorf("generate: write %s: %w", w.format.Name, err)
+			}
+		}
+	}
+	for _, w := range mail {
+		if err := w.begin(); err != nil {
+			return fmt.Errorf("generate: write %s: %w", w.format.Name, err)
+		}
+	}
+	for n := 0; len(mail) > 0; n++ {
+		if n%256 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		e, ok := m.NextMessage()
+		for _, w := range mail {
+			var err error
+			if ok {
+				err = w.mail.Add(e, w.put)
+			} else {
+				err = w.mail.Close(w.put)
+			}
+			if err != nil {
+				return fmt.Errorf("generate: write %s: %w", w.format.Name, err)
+			}
+		}
+		if !ok {
+			break
+		}
+	}
 	return nil
 }
 
@@ -223,15 +299,25 @@ func writeGenerated(m *synthetic.Municipality, formats []synthetic.Format, o gen
 	if err != nil || !o.truth {
 		return err
 	}
-	for i, f := range formats {
-		truth := m.TruthFor(f)
-		if i == 0 {
-			// What differs between formats is only what a reader of one can't see: bytes out and countries.
-			if err := file("truth.json", truth.Write); err != nil {
+	// What differs between the formats of a kind is only what a reader of one can't see: the first speaks for all.
+	var web, mail bool
+	for _, f := range formats {
+		var head, cells func(io.Writer) error
+		name, said := "truth.json", &web
+		if f.Mail {
+			truth := m.MailTruthFor(f)
+			head, cells, name, said = truth.Write, truth.WriteCells, "truth.mail.json", &mail
+		} else {
+			truth := m.TruthFor(f)
+			head, cells = truth.Write, truth.WriteCells
+		}
+		if !*said {
+			*said = true
+			if err := file(name, head); err != nil {
 				return err
 			}
 		}
-		if err := file("truth."+f.Name+".ndjson", truth.WriteCells); err != nil {
+		if err := file("truth."+f.Name+".ndjson", cells); err != nil {
 			return err
 		}
 	}

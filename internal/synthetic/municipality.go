@@ -113,8 +113,9 @@ type Municipality struct {
 	stories   []Story
 	simulation
 	truth  *truth
+	mail   mailLife
 	format Format
-	write  func([]byte, *Event) []byte
+	write  func([]byte, *Event) []byte // nil for mail
 }
 
 // A pair is a tenant and one of its populations.
@@ -198,7 +199,9 @@ func New(c Config) (*Municipality, error) {
 	m := &Municipality{config: c, zone: zone, web: web}
 	m.settle(r)
 	m.format, _ = FormatByName(c.Format)
-	m.write = m.format.New(zone)
+	if !m.format.Mail {
+		m.write = m.format.New(zone)
+	}
 	m.beginLife()
 	if m.truth, err = newTruth(m); err != nil {
 		return nil, err

@@ -553,9 +553,11 @@ func (m *Municipality) fill(e *Event, p *pending) {
 	}
 }
 
-// Next appends the next line of Config.Format to dst, without line end, and answers false at the end of the run. The shard
-// of that line is what Shard answers afterwards.
+// Next appends the next line of Config.Format to dst, without line end, and answers false at the end of the run.
 func (m *Municipality) Next(dst []byte) ([]byte, bool) {
+	if m.format.Mail {
+		return m.nextRow(dst)
+	}
 	e, ok := m.NextEvent()
 	if !ok {
 		return dst, false

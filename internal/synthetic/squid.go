@@ -177,3 +177,12 @@ func appendUser(dst []byte, user string) []byte {
 	}
 	return dst
 }
+
+// newSquidExtended writes squid_extended: the native line with "%{Referer}>h" "%{User-Agent}>h" behind it.
+func newSquidExtended(*time.Location) func([]byte, *Event) []byte {
+	var at seconds
+	return func(dst []byte, e *Event) []byte {
+		dst = appendNative(dst, e, &at)
+		return appendHeaders(append(dst, ' '), e)
+	}
+}

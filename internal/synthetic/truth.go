@@ -76,8 +76,9 @@ type Truth struct {
 // words is the size of a set of cells at the domain level, in 64 bits each.
 const words = 16
 
-// measures are the six numbers of a cell.
-type measures struct{ requests, blocked, in, out, people, slots int64 }
+// measures are the numbers of a cell: slots are those of visits, loose those with challenges (407) among them, as readers see
+// them who don't see a status.
+type measures struct{ requests, blocked, in, out, people, slots, loose int64 }
 
 // add adds what can be added over periods and units; people over periods cannot.
 func (a *measures) add(b *measures) {
@@ -86,6 +87,7 @@ func (a *measures) add(b *measures) {
 	a.in += b.in
 	a.out += b.out
 	a.slots += b.slots
+	a.loose += b.loose
 }
 
 // A stored is a finished cell. A row below the number of units is that unit, one above it a pair of tenant and population.
@@ -141,7 +143,10 @@ type witness struct {
 }
 
 // A slot is a site in a five-minute window; category and country are of the host and of its server.
-type slot struct{ site, category, country uint16 }
+type slot struct {
+	site, category, country uint16
+	visit                   bool // and not a challenge
+}
 
 // truth counts while the run goes on.
 type truth struct {
@@ -287,22 +292,27 @@ func (t *truth) count(p *pending, e *Event) {
 		}
 	}
 
-	if !e.Visit {
+	if host.background {
 		return
 	}
-	now := slot{host.site, host.category, uint16(country)}
+	now := slot{host.site, host.category, uint16(country), e.Visit}
 	if window := p.end / 300_000; w.window != window {
 		w.window, w.seen = window, w.seen[:0]
 	} else if w.last == now {
 		return
 	}
 	w.last = now
-	var site, inCategory, inCountry, same bool
+	var site, inCategory, inCountry, looseSite, looseCategory, looseCountry, same bool
 	for _, s := range w.seen {
 		if s.site == now.site {
-			site = true
-			inCategory = inCategory || s.category == now.category
-			inCountry = inCountry || s.country == now.country
+			looseSite = true
+			looseCategory = looseCategory || s.category == now.category
+			looseCountry = looseCountry || s.country == now.country
+			if s.visit {
+				site = true
+				inCategory = inCategory || s.category == now.category
+				inCountry = inCountry || s.country == now.country
+			}
 			same = same || s == now
 		}
 	}
@@ -310,6 +320,19 @@ func (t *truth) count(p *pending, e *Event) {
 		return
 	}
 	w.seen = append(w.seen, now)
+	if !looseSite {
+		t.byHour.cell(row, t.all).loose++
+	}
+	if !looseCategory {
+		h.loose++
+		d.loose++
+	}
+	if !looseCountry {
+		c.loose++
+	}
+	if !now.visit {
+		return
+	}
 	if !site {
 		t.byHour.cell(row, t.all).slots++
 	}
@@ -388,9 +411,9 @@ func (t *truth) closeHour() {
 		}
 		// slots and people of the whole are not the sum of the categories': they have been counted
 		sum := g.cell(row, t.all)
-		slots := sum.slots
+		slots, loose := sum.slots, sum.loose
 		sum.add(c)
-		sum.slots = slots
+		sum.slots, sum.loose = slots, loose
 	})
 	t.carry(g, t.byDay)
 	t.keep(g, levelCategoryHour, t.hour)
@@ -436,6 +459,12 @@ func (m *Municipality) TruthFor(f Format) *Truth {
 	if !f.Sent {
 		out.Totals.BytesOut = 0
 	}
+	if !f.Received {
+		out.Totals.BytesIn = 0
+	}
+	if !f.Verdict {
+		out.Totals.Blocked = 0
+	}
 	return out
 }
 
@@ -477,6 +506,15 @@ func (t *Truth) cell(s *stored, country string) Cell {
 	}
 	if !t.format.Sent {
 		c.BytesOut = 0
+	}
+	if !t.format.Received {
+		c.BytesIn = 0
+	}
+	if !t.format.Verdict {
+		c.Blocked = 0
+	}
+	if !t.format.Status {
+		c.ActiveSlots = s.loose
 	}
 	if units := len(m.units); int(s.row) < units {
 		u := m.units[s.row]

@@ -55,6 +55,12 @@ func (m *Municipality) WriteDirectory(w io.Writer) error {
 			out.Write([]string{"", "", p.Mail, p.Unit.Tenant, p.Unit.Population, p.Unit.Name})
 		}
 	}
+	lists := m.mailingLists()
+	for _, u := range m.units {
+		if address, ok := lists[u]; ok {
+			out.Write([]string{"", "", address, u.Tenant, u.Population, u.Name})
+		}
+	}
 	out.Flush()
 	if err := out.Error(); err != nil {
 		return fmt.Errorf("synthetic: write the directory: %w", err)
@@ -159,9 +165,19 @@ func (m *Municipality) WriteConfig(w io.Writer, formats []Format) error {
 	}
 	fmt.Fprint(out, "kafka:\n  brokers: [\"127.0.0.1:9092\"]\n  cluster: synthetic\ningest:\n  sources:\n")
 	for _, f := range formats {
-		fmt.Fprintf(out, "    - topic: %s\n      tenant: %s\n      format: %s\n      time_zone: %s\n", f.Name, Tenants()[0].Name, f.Name, TimeZone)
+		zone := TimeZone
+		if f.UTC {
+			zone = "UTC"
+		}
+		fmt.Fprintf(out, "    - topic: %s\n      tenant: %s\n      format: %s\n      time_zone: %s\n", f.Name, Tenants()[0].Name, f.Reader, zone)
 		if f.Spec != "" {
 			fmt.Fprintf(out, "      logformat: '%s'\n", strings.ReplaceAll(f.Spec, "'", "''"))
+		}
+		if f.Layout != "" {
+			fmt.Fprintf(out, "      layout: '%s'\n", f.Layout)
+		}
+		if f.Mail {
+			fmt.Fprintf(out, "      internal_domains: [%s, %s, %s]\n", Tenants()[0].Mail, Tenants()[1].Mail, Tenants()[2].Mail)
 		}
 	}
 	if err := out.Flush(); err != nil {
