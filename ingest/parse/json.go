@@ -30,16 +30,16 @@ type jsonSchema struct {
 	through  map[string]bool     // the objects whose members count as those of the object around it
 	generic  bool                // an object's own members are read before an envelope's text in it is, as they may be that text's
 	folded   bool                // names are compared in lower case: the keys of slots, lists and through are lower case
-	prefixes map[string]bool     // the objects that hold a path of slots or lists
+	prefixes map[string]int32    // the objects that hold a path of slots or lists, numbered from 1
 }
 
 // ready fills prefixes.
 func (s *jsonSchema) ready() {
-	s.prefixes = map[string]bool{}
+	s.prefixes = map[string]int32{}
 	mark := func(path string) {
 		for i := range len(path) {
-			if path[i] == '.' {
-				s.prefixes[path[:i]] = true
+			if path[i] == '.' && s.prefixes[path[:i]] == 0 {
+				s.prefixes[path[:i]] = int32(len(s.prefixes) + 1)
 			}
 		}
 	}
@@ -195,6 +195,69 @@ type jsonWalker struct {
 	path    []byte
 	object  jsonObject
 	found   int // documents in lists of the one that is being read
+	place   int // the number of the member that is being read
+	hints   [maxHints]jsonHint
+}
+
+const maxHints = 128
+
+// A jsonHint is which slot the last document had a member of this name for at this place: a source's documents look alike.
+type jsonHint struct {
+	key    [30]byte
+	length uint8
+	slot   int8  // -1: none
+	parent int32 // the object's number, plus one
+}
+
+// slot answers what a scalar member is read for, -1 for nothing. parent is the number of its object; the path up to prefix is
+// that object's.
+func (w *jsonWalker) slot(key []byte, prefix int, parent int32) jsonSlot {
+	place := w.place
+	w.place++
+	var hint *jsonHint
+	if place < maxHints && len(key) <= len(jsonHint{}.key) {
+		hint = &w.hints[place]
+		if hint.parent == parent+1 && string(hint.key[:hint.length]) == string(key) {
+			return jsonSlot(hint.slot)
+		}
+	}
+	w.name(key, prefix)
+	slot, ok := w.schema.slots[string(w.path)]
+	if !ok {
+		slot = -1
+	}
+	if hint != nil {
+		hint.length, hint.slot, hint.parent = uint8(copy(hint.key[:], key)), int8(slot), parent+1
+	}
+	return slot
+}
+
+// name puts a member's name behind the path up to prefix.
+func (w *jsonWalker) name(key []byte, prefix int) {
+	if w.path = w.path[:prefix]; bytes.IndexByte(key, '\\') >= 0 {
+		w.path = appendUnescaped(w.path, key)
+	} else {
+		w.path = append(w.path, key...)
+	}
+	if w.schema.folded {
+		for i, c := range w.path[prefix:] {
+			if c >= 'A' && c <= 'Z' {
+				w.path[prefix+i] = c | 0x20
+			}
+		}
+	}
+}
+
+// ahead answers the first byte of what comes next, 0 at the end: the decoder tells whether it may be there.
+func (w *jsonWalker) ahead() byte {
+	for _, c := range w.base[w.decoder.InputOffset():] {
+		switch c {
+		case ' ', '\t', '\r', '\n', ',', ':':
+		default:
+			return c
+		}
+	}
+	return 0
 }
 
 func newJSONWalker(schema jsonSchema) *jsonWalker {
@@ -219,7 +282,8 @@ func (w *jsonWalker) next(b []byte, each func(at, size int), element func(at int
 	w.source = *bytes.NewBuffer(b)
 	w.decoder.Reset(&w.source, w.options...)
 	w.object.reset()
-	err = w.members(0, 0, each, element)
+	w.place = 0
+	err = w.members(0, 0, 0, each, element)
 	n = int(w.decoder.InputOffset())
 	if err == nil && w.found == 0 {
 		each(0, n)
@@ -237,42 +301,32 @@ func (w *jsonWalker) value() (jsonValue, error) {
 	return jsonValue{w.base[end-len(v) : end], v.Kind()}, nil
 }
 
-func (w *jsonWalker) members(depth, prefix int, each func(int, int), element func(int, jsonValue)) error {
+func (w *jsonWalker) members(depth, prefix int, number int32, each func(int, int), element func(int, jsonValue)) error {
 	if _, err := w.decoder.ReadToken(); err != nil {
 		return err
 	}
-	for w.decoder.PeekKind() != '}' {
+	for w.ahead() != '}' {
 		name, err := w.value()
 		if err != nil {
 			return err
 		}
-		w.path = w.path[:prefix]
-		if key := name.bare(); bytes.IndexByte(key, '\\') >= 0 {
-			w.path = appendUnescaped(w.path, key)
-		} else {
-			w.path = append(w.path, key...)
-		}
-		if w.schema.folded {
-			for i, c := range w.path[prefix:] {
-				if c >= 'A' && c <= 'Z' {
-					w.path[prefix+i] = c | 0x20
-				}
-			}
-		}
-		switch kind := w.decoder.PeekKind(); kind {
+		key := name.bare()
+		switch w.ahead() {
 		case '{':
-			switch {
+			w.name(key, prefix)
+			switch within := w.schema.prefixes[string(w.path)]; {
 			case depth == maxJSONDepth:
 				err = w.decoder.SkipValue()
 			case w.schema.through[string(w.path)]:
-				err = w.members(depth+1, prefix, each, element)
-			case w.schema.prefixes[string(w.path)]:
+				err = w.members(depth+1, prefix, number, each, element)
+			case within > 0:
 				w.path = append(w.path, '.')
-				err = w.members(depth+1, len(w.path), each, element)
+				err = w.members(depth+1, len(w.path), within, each, element)
 			default:
 				err = w.decoder.SkipValue()
 			}
 		case '[':
+			w.name(key, prefix)
 			slot, ok := w.schema.slots[string(w.path)]
 			switch {
 			case w.schema.lists[string(w.path)] && depth < maxJSONDepth:
@@ -285,7 +339,7 @@ func (w *jsonWalker) members(depth, prefix int, each func(int, int), element fun
 		default:
 			var v jsonValue
 			if v, err = w.value(); err == nil {
-				if slot, ok := w.schema.slots[string(w.path)]; ok {
+				if slot := w.slot(key, prefix, number); slot >= 0 {
 					if have := w.object.values[slot].kind; have == 0 || have == 'n' {
 						w.object.values[slot] = v
 						w.object.bytes += len(v.raw)
@@ -306,7 +360,7 @@ func (w *jsonWalker) elements(slot jsonSlot) error {
 	if _, err := w.decoder.ReadToken(); err != nil {
 		return err
 	}
-	for w.decoder.PeekKind() != ']' {
+	for w.ahead() != ']' {
 		v, err := w.value()
 		if err != nil {
 			return err
@@ -332,8 +386,9 @@ func (w *jsonWalker) documents(depth int, each func(int, int), element func(int,
 			return err
 		case '{':
 			w.object.reset()
+			w.place = 0
 			before, found := int(w.decoder.InputOffset()), w.found
-			if err := w.members(depth, 0, each, element); err != nil {
+			if err := w.members(depth, 0, 0, each, element); err != nil {
 				return err
 			}
 			if w.found == found {
