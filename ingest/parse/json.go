@@ -3,6 +3,7 @@ package parse
 import (
 	"bytes"
 	"errors"
+	"hash/maphash"
 	"io"
 	"iter"
 	"unicode/utf8"
@@ -197,15 +198,16 @@ type jsonWalker struct {
 	found   int // documents in lists of the one that is being read
 	place   int // the number of the member that is being read
 	hints   [maxHints]jsonHint
+	seed    maphash.Seed
 }
 
 const maxHints = 128
 
-// A jsonHint is which slot the last document had a member of this name for at this place: a source's documents look alike.
+// A jsonHint is which slot the last document had a member of this name for at this place: a source's documents look alike. A
+// name can be a person's, so it is kept as a hash only.
 type jsonHint struct {
-	key    [30]byte
-	length uint8
-	slot   int8  // -1: none
+	key    uint64
+	slot   int32 // -1: none
 	parent int32 // the object's number, plus one
 }
 
@@ -214,10 +216,9 @@ type jsonHint struct {
 func (w *jsonWalker) slot(key []byte, prefix int, parent int32) jsonSlot {
 	place := w.place
 	w.place++
-	var hint *jsonHint
-	if place < maxHints && len(key) <= len(jsonHint{}.key) {
-		hint = &w.hints[place]
-		if hint.parent == parent+1 && string(hint.key[:hint.length]) == string(key) {
+	hash := maphash.Bytes(w.seed, key)
+	if place < maxHints {
+		if hint := w.hints[place]; hint.key == hash && hint.parent == parent+1 {
 			return jsonSlot(hint.slot)
 		}
 	}
@@ -226,8 +227,8 @@ func (w *jsonWalker) slot(key []byte, prefix int, parent int32) jsonSlot {
 	if !ok {
 		slot = -1
 	}
-	if hint != nil {
-		hint.length, hint.slot, hint.parent = uint8(copy(hint.key[:], key)), int8(slot), parent+1
+	if place < maxHints {
+		w.hints[place] = jsonHint{hash, int32(slot), parent + 1}
 	}
 	return slot
 }
@@ -262,13 +263,13 @@ func (w *jsonWalker) ahead() byte {
 
 func newJSONWalker(schema jsonSchema) *jsonWalker {
 	schema.ready()
-	return &jsonWalker{schema: schema, options: []jsontext.Options{jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)}}
+	return &jsonWalker{schema: schema, seed: maphash.MakeSeed(), options: []jsontext.Options{jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)}}
 }
 
 // forget drops everything of the text that was read.
 func (w *jsonWalker) forget() {
 	w.object.reset()
-	clear(w.path)
+	clear(w.path[:cap(w.path)])
 	w.base, w.path = nil, w.path[:0]
 	w.source = bytes.Buffer{}
 	w.decoder.Reset(&w.source, w.options...)
@@ -635,6 +636,8 @@ func (p *jsonParser) unwrap(v jsonValue, line int) bool {
 	}
 	p.inner.read(p.opened, 1)
 	clear(p.opened)
+	p.inner.event.Reset()
+	p.inner.scratch.reset(0)
 	p.inner.emit, p.inner.refuse = nil, nil
 	return true
 }

@@ -22,7 +22,7 @@ func keepsWebPromises(t *testing.T, p *lineParser, record []byte) {
 		answered++
 		events++
 		for _, text := range [][]byte{e.User, e.Method, e.Scheme, e.Domain, e.Path, e.Query, e.Referrer, e.UserAgent, e.MIME, e.Code} {
-			if !within(record, text) && !within(p.scratch.buf[:cap(p.scratch.buf)], text) {
+			if !belongs(p, record, text) {
 				t.Errorf("%q is neither of the record nor of the scratch", text)
 			}
 		}
@@ -49,7 +49,7 @@ func keepsWebPromises(t *testing.T, p *lineParser, record []byte) {
 			t.Errorf("reject %+v", r)
 		}
 	})
-	if lines := bytes.Count(record, []byte("\n")) + 1; answered > lines {
+	if lines := bytes.Count(record, []byte("\n")) + 1; answered > lines && bytes.IndexAny(record, "{[\x00") < 0 {
 		t.Errorf("%d lines, %d answers", lines, answered)
 	}
 	if !bytes.Equal(record, original) {
