@@ -163,6 +163,25 @@ func TestPostfixCounts(t *testing.T) {
 	}
 }
 
+// TestPostfixForwards sees that only what leaves the organisation is a forwarding.
+func TestPostfixForwards(t *testing.T) {
+	const rest = ", relay=mx[192.0.2.1]:25, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (ok)"
+	log := func() string {
+		return postfixLog("AAAAA1: to=<anna@mbx.council.example>, orig_to=<anna@council.example>"+rest, "BBBBB1: to=<anna@freemail.example>, orig_to=<anna@council.example>"+rest,
+			"CCCCC1: to=<b@freemail.example>, orig_to=<a@freemail.example>"+rest, "DDDDD1: to=<anna@council.example>, orig_to=<root>"+rest,
+			"EEEEE1: message-id=<1@x>", "FFFFF1: message-id=<1@x>", "EEEEE1: to=<info@council.example>, relay=local, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (forwarded as FFFFF1)",
+			"FFFFF1: to=<anna@council.example>"+rest, "FFFFF1: to=<anna@freemail.example>"+rest)
+	}
+	for domain, want := range map[string][]string{
+		"council.example": {"1 sent", "1 sent+", "1 sent", "1 sent", "- ", "- ", "1 sent", "0 sent", "0 sent+"},
+		"":                {"1 sent", "1 sent", "1 sent", "1 sent", "- ", "- ", "1 sent", "0 sent+", "0 sent+"},
+	} {
+		if got := countsOf(mustNew(t, Options{Format: "postfix_syslog", Now: sampleClock, InternalDomains: strings.Fields(domain)}), log()); !slices.Equal(got, want) {
+			t.Errorf("our domain %q:\ngot  %q\nwant %q", domain, got, want)
+		}
+	}
+}
+
 // TestPostfixIsBounded fills a small parser with more messages than it may hold, and looks for what it kept of the others.
 func TestPostfixIsBounded(t *testing.T) {
 	p := mustNew(t, Options{Format: "postfix_syslog", Now: sampleClock, OpenMessages: 10}).(*lineParser)

@@ -30,8 +30,8 @@ import (
 // deferred is a Trace, for it comes again. A content filter gives one message two queue ids: handing it to a filter on this
 // host (a loopback relay that answers "queued as") is a Trace, and so is a delivery under a queue id that came back from the
 // filter, or that an earlier one was "queued as", if that one was counted. A message is known by its message-id for this. Each
-// refusal has Count 1: no queue id ties those of one message together. A recipient that came of "forwarded as", or that
-// has an orig_to= in another domain, is Event.Forwarded.
+// refusal has Count 1: no queue id ties those of one message together. A recipient outside that came of "forwarded as", or of
+// an orig_to= of ours, is Event.Forwarded; without Options.InternalDomains the first is, wherever it leads, and the second never.
 //
 // Short queue ids are used again soon: client=, uid= and another message-id begin a new message. The state is bounded by
 // Options.OpenMessages; JoinsOf counts what fell out of it. A delivery whose beginning fell out, or is in no line that
@@ -222,20 +222,13 @@ func (p *postfix) delivered(e *Event, id, text []byte) {
 		case starts(item, "relay="):
 			relay = item[len("relay="):]
 		case starts(item, "orig_to="):
-			original := mailbox(item[len("orig_to="):])
-			e.Forwarded = !bytes.EqualFold(domainOf(original), domainOf(to)) && domainOf(original) != nil
+			// an alias within the organisation looks the same: only our own domains tell
+			e.Forwarded = len(p.own) > 0 && p.ours(mailbox(item[len("orig_to="):])) && !p.ours(to)
 		}
 	}
 	p.joins.met()
 	p.end(e, id, relay, reply)
-}
-
-// domainOf answers what is behind the last @ of an address, or nil.
-func domainOf(address []byte) []byte {
-	if at := bytes.LastIndexByte(address, '@'); at >= 0 {
-		return address[at+1:]
-	}
-	return nil
+	e.Forwarded = e.Forwarded && (len(p.own) == 0 || !p.ours(to))
 }
 
 // end judges e.Code, the status of a delivery, and counts the message.
