@@ -44,6 +44,7 @@ type testTown struct {
 	sent     int64
 	ends     []int64 // of each partition
 	personal search  // what no log may hold
+	started  []*process
 }
 
 // newTestTown makes the topic too, with a partition for each shard. Times are those of the clock: the run begins the
@@ -245,6 +246,7 @@ func (w *testTown) start(t testing.TB, name, command string) *process {
 		p.err = p.cmd.Wait()
 		close(p.gone)
 	}()
+	w.started = append(w.started, p)
 	t.Cleanup(func() {
 		p.kill()
 		for _, found := range w.personal.find([]byte(p.log.String())) {
@@ -252,6 +254,14 @@ func (w *testTown) start(t testing.TB, name, command string) *process {
 		}
 	})
 	return p
+}
+
+// resumed counts how often any process of the town went on with a batch that another one, or itself, had not finished.
+func (w *testTown) resumed() (n int) {
+	for _, p := range w.started {
+		n += strings.Count(p.log.String(), "an interrupted batch is cut again")
+	}
+	return n
 }
 
 // kill ends it with SIGKILL.

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -109,8 +110,12 @@ func TestExactlyOnceServe(t *testing.T) {
 	}
 	defer db.Close()
 	w.compare(t, db.DB)
-	t.Logf("%d kills of serve and its engine, %d of the engine alone, %d of them before the group was joined; %d starts, %d ends by itself; %.1f s, of which %.1f s of kills",
-		serves, engines, early, starts, ended, time.Since(began).Seconds(), killed.Seconds())
+	resumed := w.resumed()
+	if *onceKills >= 20 && resumed == 0 {
+		t.Error("no kill came in the middle of a batch")
+	}
+	t.Logf("%d kills of serve and its engine, %d of the engine alone, %d of them before the group was joined; %d starts, %d ends by itself; %d interrupted batches were cut again; %.1f s, of which %.1f s of kills",
+		serves, engines, early, starts, ended, resumed, time.Since(began).Seconds(), killed.Seconds())
 }
 
 // The same, but ClickHouse lives on: two 'tillsyn ingest' share the partitions, one of them is killed and the group hears
@@ -130,7 +135,7 @@ func TestExactlyOnceIngest(t *testing.T) {
 		for i, p := range members {
 			if p == nil || p.over() {
 				if p != nil && p.err != nil {
-					t.Logf("ended by itself: %v", p.err)
+					t.Logf("ended by itself: %v: %s", p.err, lastLine(p.log.String()))
 				}
 				members[i] = w.start(t, fmt.Sprintf("ingest-%d", i), "ingest")
 				starts++
@@ -166,6 +171,15 @@ func TestExactlyOnceIngest(t *testing.T) {
 	db := clickhouse.open(t, schemas.RoleOwner)
 	defer db.Close()
 	w.compare(t, db)
-	t.Logf("%d kills of ingest, %d starts; ClickHouse died %d times of that; %.1f s, of which %.1f s of kills", *onceKills, starts, deaths,
+	resumed := w.resumed()
+	if *onceKills >= 20 && resumed == 0 {
+		t.Error("no kill came in the middle of a batch")
+	}
+	t.Logf("%d kills of ingest, %d starts; ClickHouse died %d times of that; %d interrupted batches were cut again; %.1f s, of which %.1f s of kills", *onceKills, starts, deaths, resumed,
 		time.Since(began).Seconds(), killed.Seconds())
+}
+
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndexByte(text, '\n')+1:]
 }

@@ -89,6 +89,9 @@ func (in *Ingester) runner(p Partition, src Source) (*runner, error) {
 	r := &runner{
 		partition: p, sink: in.dep.Sink, maxAge: in.cfg.Batch.MaxAge, deadline: in.cfg.InsertTimeout, now: in.dep.Now,
 	}
+	r.resume = func(first, next int64) {
+		in.dep.Log.Info("an interrupted batch is cut again", "partition", p.Identity().String(), "first", first, "next", next)
+	}
 	// One parser for both batches: only the one that is being gathered parses, and a parser may remember earlier records.
 	clock := in.dep.Now
 	if f, ok := p.(*File); ok {

@@ -44,9 +44,10 @@ type runner struct {
 	maxAge    time.Duration
 	deadline  time.Duration // how long an insert may take
 	now       func() time.Time
-	warm      func(Record)           // shows the parser records that are in already, if it needs to remember them; nil if not
-	rewind    int64                  // how far back those go, in offsets
-	observe   func(batch, LedgerRow) // after a batch is closed; may be nil
+	warm      func(Record)            // shows the parser records that are in already, if it needs to remember them; nil if not
+	rewind    int64                   // how far back those go, in offsets
+	resume    func(first, next int64) // an interrupted batch is cut again; may be nil
+	observe   func(batch, LedgerRow)  // after a batch is closed; may be nil
 }
 
 // A cutBatch is a batch on its way from the gatherer to the writer.
@@ -75,8 +76,8 @@ func (r *runner) run(ctx context.Context) error {
 		if err := r.sink.Close(ctx, id, LedgerRow{First: start, Next: start, BegunAt: r.now()}); err != nil {
 			return fmt.Errorf("open the ledger of %s: %w", id, err)
 		}
-	case end < rec.Next:
-		return fmt.Errorf("%s ends at %d and %d comes next: %w: if the topic was recreated, give it a new epoch", id, end, rec.Next, ErrRecreated)
+	case end < max(rec.Next, rec.Cut):
+		return fmt.Errorf("%s ends at %d and was read to %d: %w: if the topic was recreated, give it a new epoch", id, end, max(rec.Next, rec.Cut), ErrRecreated)
 	case start > rec.Next:
 		if rec.Next, err = r.bridge(ctx, id, rec, start); err != nil {
 			return err
@@ -90,6 +91,9 @@ func (r *runner) run(ctx context.Context) error {
 		if err := r.remember(ctx, max(start, rec.Next-r.rewind), rec.Next); err != nil {
 			return fmt.Errorf("read %s again from before %d: %w", id, rec.Next, err)
 		}
+	}
+	if rec.Cut > 0 && r.resume != nil {
+		r.resume(rec.Next, rec.Cut)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

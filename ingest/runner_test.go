@@ -473,6 +473,21 @@ func TestRunnerCrossesAGapInAnInterruptedBatch(t *testing.T) {
 	}
 }
 
+// A log that ends within an interrupted batch is not the one that the batch was read from: what is in of the batch would
+// hide records that are new.
+func TestRunnerStopsWhereTheLogEndsInAnInterruptedBatch(t *testing.T) {
+	w := newWorld(1)
+	w.faults, w.start, w.end, w.log = 0, 0, 8, nil
+	w.ledger = []LedgerRow{{First: 0, Next: 5, Records: 5}}
+	w.blocks = []modelBlock{{id: BlockID{"one", time.Unix(0, 0).UTC()}, next: 10, at: w.clock}}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r := &runner{partition: modelPartition{w}, sink: modelSink{w}, now: w.now, maxAge: time.Hour, batches: []batch{&modelBatch{world: w}}}
+	if err := r.run(ctx); !errors.Is(err, ErrRecreated) {
+		t.Error(err)
+	}
+}
+
 // A wholeBatch is a modelBatch that is never full.
 type wholeBatch struct{ modelBatch }
 
