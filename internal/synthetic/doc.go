@@ -1,5 +1,6 @@
-// Package synthetic is a municipality that does not exist: people, units, networks, habits, and the proxy log that their use
-// of the web leaves behind, with the exact answer to every question that statistics can be asked about it.
+// Package synthetic is a municipality that does not exist: people, units, networks, habits, and the logs that their use of the
+// web and of mail leaves behind at proxies and mail servers of every kind, with the exact answer to every question that
+// statistics can be asked about it.
 //
 // Nobody real is in it. People are random pairs of common names; municipalities, units, user names and mail domains (RFC
 // 2606) are invented; servers live in networks for benchmarks and documentation (RFC 2544, RFC 3849). The sites are partly
@@ -8,8 +9,9 @@
 // It promises:
 //   - the same Config gives the same bytes, on every machine;
 //   - lines come in the order of their times, which are the ends of requests, as proxies log them;
-//   - Truth is computed from the simulated requests and never by reading lines back;
-//   - one core writes more than a million lines a second, truth included.
+//   - Truth and MailTruth are computed from the simulated requests and messages and never by reading lines back;
+//   - requests are the same bytes whether mail is written or not;
+//   - one core writes more than a million lines of squid_native a second, truth included.
 //
 // It refuses a Config outside its bounds, and it imports nothing of tillsyn's: what it says about a log is its own reading,
 // to compare with.
@@ -49,7 +51,45 @@
 //   - country: that of the destination's address; "ZZ" where there is none, or none is known.
 //   - hour: of UTC. day, month: of Europe/Stockholm. A cell's month is the calendar month, so far as the run reaches.
 //
+// What a format can't say (Format), its readers can't know, and its truth is that of what is left: no server, no country; no
+// bytes, 0; no verdict, nothing blocked; no status, a challenge is a visit like any other. Whole seconds change nothing.
+//
+// # Mail
+//
+// Messages are between colleagues, to lists, out, in, and both out and in at once. Planted are: a person whose rule sends all
+// mail on to a private address; bounces, answers by machines and what spammers make of us (null senders); addresses of ours
+// that no directory knows; capital letters in addresses; domains of unions, care and gambling, and hosts below domains; subjects
+// with valid personal identity numbers (with serials that nobody has), with near misses (a wrong check digit, no day of the
+// calendar, an organisation's number, part of a longer number, a register number, a telephone), with card numbers and near
+// misses of these, with sensitive words; commas, semicolons and quotes in subjects, and ISO 8859-1 if asked.
+//
+// The truth counts mail by these rules:
+//
+//   - our people: addresses in a mail row of the directory, or in the mail domain of a tenant. Addresses are compared in lower
+//     case. Tenant, population and unit are those of the row, else unit "unknown" of population "unknown" in the tenant of the
+//     source. A mailing list is one address, of the unit that its row says: whom it expands to is not counted.
+//   - direction: outbound is sender ours and recipient not, for the sender; inbound is recipient ours and sender not, for the
+//     recipient; internal is both ours, for both. A message with recipients inside and outside counts in two directions. The
+//     null sender is not ours. A message between others counts in the totals and nowhere else.
+//   - domain: the registrable domain of the other side's address; our own domain for internal; "(none)" for the null sender;
+//     "(protected)" where the category is of class protected.
+//   - category: that of the longest suffix of the domain of the other side's address, as above; "internal" for internal;
+//     "uncategorised" for the null sender. Category "", direction "" and unit "" are all of them.
+//   - messages: distinct messages in the cell, by Message-ID, delivered or not. bytes: the sum of their sizes, each once.
+//     people: distinct addresses of ours for which they count there.
+//   - forwarded: those that a rule sent on to an address outside. That is a message of its own from the owner of the rule, with
+//     an ID of its own: outbound, and forwarded where the format tells (Format.Rule).
+//   - identity_numbers: those whose subject holds a valid personal identity number: ten or twelve digits, before the last four a
+//     hyphen, a plus sign or nothing, no digit beside them; a day of the calendar; the check digit right. sensitive: those
+//     whose subject holds such a number, a card number with a right check digit, or one of SensitiveWords.
+//   - hour, day, month: those of the message's first row. All rows of a message lie in one hour of UTC (MailLog).
+//
+// # What is not simulated
+//
+// Malformed lines in logs of mail; rows that fall into another hour than the message; mail that a rule redirects under the
+// sender's own name; records with many events; headers within the logs of proxies; local times without a zone (Format.UTC).
+//
 // # Another format
 //
-// A format is an entry in Formats with an encoder that appends an Event. Those of mail will need an event of their own.
+// A format is an entry in Formats: with an encoder that appends an Event, or with one that makes the rows of a Message.
 package synthetic

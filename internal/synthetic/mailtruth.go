@@ -71,13 +71,12 @@ type MailTruth struct {
 	format Format
 }
 
-// A mailKey names a cell by numbers: row as in stored, the level of a period and what follows from it.
+// A mailKey names a cell of an open period by numbers: row as in stored, other an index into names at the domain levels, else of
+// the category in categories, -1 for all.
 type mailKey struct {
-	level     uint8
-	direction uint8 // 0: all
 	row       int16
-	other     int16 // domain levels: index into names; else of the category in categories, -1 for all
-	period    int32
+	other     int16
+	direction uint8 // 0: all
 }
 
 type mailMeasures struct {
@@ -86,32 +85,50 @@ type mailMeasures struct {
 	index                                                   int32
 }
 
+// A mailPeriod is the cells of one level whose period is not over.
+type mailPeriod struct {
+	period int32 // hour of the epoch, UTC; day and month: index into names
+	cells  map[mailKey]*mailMeasures
+	people map[uint64]struct{} // cell and person
+}
+
+// A mailStored is a finished cell.
+type mailStored struct {
+	key    mailKey
+	level  uint8
+	period int32
+	mailMeasures
+}
+
 const (
 	levelMailHour = iota
 	levelMailDay
 	levelMailMonth
 	levelMailDomainDay
 	levelMailDomainMonth
+	mailLevels
 )
 
 // mailTruth counts while mail comes and goes.
 type mailTruth struct {
-	m            *Municipality
-	cells        map[mailKey]*mailMeasures
-	people       map[uint64]struct{} // cell and person
-	days, months []string
-	dayEnd       int64
-	monthEnd     int64
-	categories   []string
-	names        []correspondent // distinct pairs of domain and category
-	category     []int16         // of each correspondent
-	name         []int16
-	totals       MailTotals
-	done         bool
+	m                         *Municipality
+	open                      [mailLevels]mailPeriod
+	cells                     []mailStored
+	days, months              []string
+	hourEnd, dayEnd, monthEnd int64
+	categories                []string
+	names                     []correspondent // distinct pairs of domain and category
+	category                  []int16         // of each correspondent
+	name                      []int16
+	totals                    MailTotals
+	done                      bool
 }
 
 func newMailTruth(m *Municipality) *mailTruth {
-	t := &mailTruth{m: m, cells: map[mailKey]*mailMeasures{}, people: map[uint64]struct{}{}}
+	t := &mailTruth{m: m}
+	for level := range t.open {
+		t.open[level] = mailPeriod{-1, map[mailKey]*mailMeasures{}, map[uint64]struct{}{}}
+	}
 	for _, o := range m.mail.others {
 		at := slices.Index(t.categories, o.category)
 		if at < 0 {
@@ -131,14 +148,8 @@ func newMailTruth(m *Municipality) *mailTruth {
 
 // count takes one message. They come in the order of time.
 func (t *mailTruth) count(e *Message) {
-	if e.Time >= t.dayEnd {
-		local := time.UnixMilli(e.Time).In(t.m.zone)
-		t.days = append(t.days, local.Format(time.DateOnly))
-		t.dayEnd = time.Date(local.Year(), local.Month(), local.Day()+1, 0, 0, 0, 0, t.m.zone).UnixMilli()
-		if e.Time >= t.monthEnd {
-			t.months = append(t.months, local.Format("2006-01"))
-			t.monthEnd = time.Date(local.Year(), local.Month()+1, 1, 0, 0, 0, 0, t.m.zone).UnixMilli()
-		}
+	if e.Time >= t.hourEnd {
+		t.turn(e.Time)
 	}
 	if t.totals.Messages == 0 {
 		t.totals.First = time.UnixMilli(e.Time).UTC()
@@ -174,25 +185,24 @@ func one(yes bool) int64 {
 func (t *mailTruth) add(e *Message, who party, direction uint8, other int16) {
 	m := t.m
 	pair := int16(len(m.units) + m.units[who.unit].pair)
-	hour, day, month := int32(e.Time/3_600_000), int32(len(t.days)-1), int32(len(t.months)-1)
 	for _, row := range [2]int16{int16(who.unit), pair} {
 		for _, d := range [2]uint8{direction, 0} {
 			for _, category := range [2]int16{t.category[other], -1} {
-				t.cell(e, who.person, mailKey{levelMailHour, d, row, category, hour})
-				t.cell(e, who.person, mailKey{levelMailDay, d, row, category, day})
-				t.cell(e, who.person, mailKey{levelMailMonth, d, row, category, month})
+				for level := range levelMailDomainDay {
+					t.open[level].add(e, who.person, mailKey{row, category, d})
+				}
 			}
-			t.cell(e, who.person, mailKey{levelMailDomainDay, d, row, t.name[other], day})
-			t.cell(e, who.person, mailKey{levelMailDomainMonth, d, row, t.name[other], month})
+			t.open[levelMailDomainDay].add(e, who.person, mailKey{row, t.name[other], d})
+			t.open[levelMailDomainMonth].add(e, who.person, mailKey{row, t.name[other], d})
 		}
 	}
 }
 
-func (t *mailTruth) cell(e *Message, person int32, k mailKey) {
-	c := t.cells[k]
+func (p *mailPeriod) add(e *Message, person int32, k mailKey) {
+	c := p.cells[k]
 	if c == nil {
-		c = &mailMeasures{index: int32(len(t.cells))}
-		t.cells[k] = c
+		c = &mailMeasures{index: int32(len(p.cells))}
+		p.cells[k] = c
 	}
 	if c.last != e.number+1 {
 		c.last = e.number + 1
@@ -202,11 +212,47 @@ func (t *mailTruth) cell(e *Message, person int32, k mailKey) {
 		c.identity += one(e.IdentityNumber)
 		c.sensitive += one(e.Sensitive)
 	}
-	p := uint64(c.index)<<32 | uint64(uint32(person))
-	if _, known := t.people[p]; !known {
-		t.people[p] = struct{}{}
+	who := uint64(c.index)<<32 | uint64(uint32(person))
+	if _, known := p.people[who]; !known {
+		p.people[who] = struct{}{}
 		c.people++
 	}
+}
+
+// turn closes the periods that are over and opens those of a time in milliseconds.
+func (t *mailTruth) turn(millis int64) {
+	local := time.UnixMilli(millis).In(t.m.zone)
+	t.close(levelMailHour, int32(millis/3_600_000))
+	t.hourEnd = (millis/3_600_000 + 1) * 3_600_000 // an hour lies in one day: see truth.turn
+	if millis < t.dayEnd {
+		return
+	}
+	t.days = append(t.days, local.Format(time.DateOnly))
+	t.close(levelMailDay, int32(len(t.days)-1))
+	t.close(levelMailDomainDay, int32(len(t.days)-1))
+	t.dayEnd = time.Date(local.Year(), local.Month(), local.Day()+1, 0, 0, 0, 0, t.m.zone).UnixMilli()
+	if millis < t.monthEnd {
+		return
+	}
+	t.months = append(t.months, local.Format("2006-01"))
+	t.close(levelMailMonth, int32(len(t.months)-1))
+	t.close(levelMailDomainMonth, int32(len(t.months)-1))
+	t.monthEnd = time.Date(local.Year(), local.Month()+1, 1, 0, 0, 0, 0, t.m.zone).UnixMilli()
+}
+
+// close stores the cells of a level and opens its next period.
+func (t *mailTruth) close(level int, next int32) {
+	p := &t.open[level]
+	begin := len(t.cells)
+	for k, c := range p.cells {
+		t.cells = append(t.cells, mailStored{k, uint8(level), p.period, *c})
+	}
+	slices.SortFunc(t.cells[begin:], func(a, b mailStored) int {
+		return cmp.Or(cmp.Compare(a.key.row, b.key.row), cmp.Compare(a.key.direction, b.key.direction), cmp.Compare(a.key.other, b.key.other))
+	})
+	clear(p.cells)
+	clear(p.people)
+	p.period = next
 }
 
 // MailTruthFor ends the run's mail and answers what was true of all that NextMessage brought, in the eyes of a reader of a format.
@@ -215,7 +261,13 @@ func (m *Municipality) MailTruthFor(f Format) *MailTruth {
 		m.beginMail()
 	}
 	t := m.mail.truth
-	t.done = true
+	if !t.done {
+		t.done = true
+		for level := range mailLevels {
+			t.close(level, -1)
+		}
+		slices.SortStableFunc(t.cells, func(a, b mailStored) int { return int(a.level) - int(b.level) })
+	}
 	out := &MailTruth{Format: f.Name, Zone: TimeZone, Source: Tenants()[0].Name, Words: SensitiveWords(), Totals: t.totals, Classes: m.web.classes, of: t, format: f}
 	for _, tenant := range Tenants() {
 		out.Domains = append(out.Domains, tenant.Mail)
@@ -231,27 +283,19 @@ func (m *Municipality) MailTruthFor(f Format) *MailTruth {
 
 // Cells brings every cell in which there was a message: by level, then by period.
 func (t *MailTruth) Cells() iter.Seq[MailCell] {
-	keys := make([]mailKey, 0, len(t.of.cells))
-	for k := range t.of.cells {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b mailKey) int {
-		return cmp.Or(cmp.Compare(a.level, b.level), cmp.Compare(a.period, b.period), cmp.Compare(a.row, b.row),
-			cmp.Compare(a.direction, b.direction), cmp.Compare(a.other, b.other))
-	})
 	return func(yield func(MailCell) bool) {
-		for _, k := range keys {
-			if !yield(t.cell(k, t.of.cells[k])) {
+		for i := range t.of.cells {
+			if !yield(t.cell(&t.of.cells[i])) {
 				return
 			}
 		}
 	}
 }
 
-func (t *MailTruth) cell(k mailKey, c *mailMeasures) MailCell {
-	m := t.of.m
+func (t *MailTruth) cell(c *mailStored) MailCell {
+	m, k := t.of.m, c.key
 	out := MailCell{
-		Level:     [...]string{LevelMailHour, LevelMailDay, LevelMailMonth, LevelMailDomainDay, LevelMailDomainMonth}[k.level],
+		Level:     [...]string{LevelMailHour, LevelMailDay, LevelMailMonth, LevelMailDomainDay, LevelMailDomainMonth}[c.level],
 		Direction: [...]string{"", DirectionOutbound, DirectionInbound, DirectionInternal}[k.direction],
 		Messages:  c.messages, Bytes: c.bytes, People: c.people, Forwarded: c.forwarded, IdentityNumbers: c.identity, Sensitive: c.sensitive,
 	}
@@ -268,16 +312,16 @@ func (t *MailTruth) cell(k mailKey, c *mailMeasures) MailCell {
 		p := m.pairs[int(k.row)-units]
 		out.Tenant, out.Population = p.tenant, p.population
 	}
-	switch k.level {
+	switch c.level {
 	case levelMailHour:
-		out.Period = time.Unix(int64(k.period)*3600, 0).UTC().Format(time.RFC3339)
+		out.Period = time.Unix(int64(c.period)*3600, 0).UTC().Format(time.RFC3339)
 	case levelMailDay, levelMailDomainDay:
-		out.Period = t.of.days[k.period]
+		out.Period = t.of.days[c.period]
 	default:
-		out.Period = t.of.months[k.period]
+		out.Period = t.of.months[c.period]
 	}
 	switch {
-	case k.level >= levelMailDomainDay:
+	case c.level >= levelMailDomainDay:
 		out.Domain, out.Category = t.of.names[k.other].domain, t.of.names[k.other].category
 	case k.other >= 0:
 		out.Category = t.of.categories[k.other]

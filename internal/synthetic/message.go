@@ -95,7 +95,7 @@ type mailbox struct {
 	address string
 	unit    int32
 	tenant  uint8
-	given   string
+	given   string // as mail addresses have it
 	family  string
 }
 
@@ -153,7 +153,7 @@ func (m *Municipality) beginMail() {
 		if !p.Known || p.Mail == "" || p.population > popPupil {
 			continue
 		}
-		box := add(mailbox{p.Mail, int32(p.Unit.index), p.tenant, p.Given, p.Family})
+		box := add(mailbox{p.Mail, int32(p.Unit.index), p.tenant, plainLetters(p.Given), plainLetters(p.Family)})
 		l.members[p.tenant][p.population] = append(l.members[p.tenant][p.population], box)
 		l.ofUnit[p.Unit] = append(l.ofUnit[p.Unit], box)
 	}
@@ -473,7 +473,7 @@ func (m *Municipality) stranger(population int) (address string, other int16) {
 	if name.given == "" {
 		return "kontakt@" + host, other
 	}
-	return plainLetters(name.given) + "." + plainLetters(name.family) + strconv.Itoa(int(r.below(90))+10) + "@" + host, other
+	return name.given + "." + name.family + strconv.Itoa(int(r.below(90))+10) + "@" + host, other
 }
 
 // colleague answers somebody whom a person writes to: of the same unit, of the same tenant, of another.
