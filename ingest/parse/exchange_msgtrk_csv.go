@@ -204,6 +204,9 @@ func (x *exchangeTracking) comment(line []byte) (Reason, string) {
 
 // header reads the names of the columns.
 func (x *exchangeTracking) header(names []byte) (Reason, string) {
+	if bytes.Count(names, []byte(",")) >= maxFields {
+		return ContradictoryHeader, ""
+	}
 	told, err := newExchangeColumns(strings.Split(string(bytes.TrimSpace(names)), ","))
 	if err != nil {
 		return ContradictoryHeader, ""

@@ -223,6 +223,16 @@ func TestPostfixIsBounded(t *testing.T) {
 			t.Errorf("a limit of %d is taken", limit)
 		}
 	}
+	// neither do endless queue ids and hosts
+	for i := range 100 {
+		p.Parse(fmt.Appendf(nil, "Oct  9 08:41:00 mx%d%s postfix/x[1]: AAAA%04d: uid=0 from=<root>", i, strings.Repeat("x", 100_000), i), func(*Event) {}, func(Reject) {})
+		parse(fmt.Sprintf("AAAA%04d%s: uid=0 from=<root>", i, strings.Repeat("x", 100_000)))
+	}
+	for _, key := range p.format.(*postfix).joins.held.Keys() {
+		if len(key) > maxHost+1+maxQueueID {
+			t.Errorf("a key of %d bytes", len(key))
+		}
+	}
 	// a client that repeats itself forever fills nothing
 	for i := range 10000 {
 		parse(fmt.Sprintf("AAAAAAA: from=<%d%s@x.example>, size=1, nrcpt=1 (queue active)", i, strings.Repeat("a", 1000)))

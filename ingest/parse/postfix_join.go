@@ -8,15 +8,19 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// defaultOpenMessages bounds the messages whose lines a Postfix parser holds together: some 30 MB.
+// defaultOpenMessages bounds the messages whose lines a Postfix parser holds together: some 30 MB, and 300 MB where somebody
+// writes the longest that is kept.
 const defaultOpenMessages = 1 << 16
 
 // joinWindow is how long, in milliseconds, the lines of one message can be apart. Postfix returns a message after
 // maximal_queue_lifetime, 5 days; a queue id or message-id that is older means another message.
 const joinWindow = 10 * 24 * 3600 * 1000
 
-// maxKept is the longest text, in bytes, that is kept of a message.
-const maxKept = 4096
+// maxKept is the longest text, in bytes, that is kept of a message: no line of a header is longer (RFC 5322, section 2.1.1).
+const maxKept = 1024
+
+// maxHost is the longest name of a host, in bytes, by which messages are told apart.
+const maxHost = 255
 
 // Joins says how a parser of postfix_syslog fares with the lines that it holds together.
 type Joins struct {
@@ -102,7 +106,7 @@ func (j *postfixJoins) none() { j.key, j.at = j.key[:0], nil }
 
 // open turns to the message under a host's queue id, if there is one.
 func (j *postfixJoins) open(host, id []byte, now int64) {
-	j.key = append(append(append(j.key[:0], host...), ' '), id...)
+	j.key = append(append(append(j.key[:0], host[:min(len(host), maxHost)]...), ' '), id...)
 	j.at, _ = j.held.Get(string(j.key))
 	if j.at == nil {
 		return

@@ -387,17 +387,20 @@ func (p *postfix) yearless(b []byte, day int) (days int64, ok bool) {
 	return 0, false
 }
 
+// maxQueueID is more than the longest queue id: 6 or more letters for the seconds, 4 for the microseconds, a z and the inode.
+const maxQueueID = 64
+
 // queueID answers the queue id at the beginning of a message, NOQUEUE among them, and the text behind it; nil where there is
 // none. Short ids are capital hexadecimal digits; long ones have at least 12 letters and digits.
 func queueID(msg []byte) (id, text []byte) {
 	hex, n := true, 0
-	for n < len(msg) && alphanumeric(msg[n]) {
+	for n < len(msg) && n <= maxQueueID && alphanumeric(msg[n]) {
 		if c := msg[n]; c > 'F' {
 			hex = false
 		}
 		n++
 	}
-	if n+1 >= len(msg) || msg[n] != ':' || msg[n+1] != ' ' {
+	if n > maxQueueID || n+1 >= len(msg) || msg[n] != ':' || msg[n+1] != ' ' {
 		return nil, nil
 	}
 	if id = msg[:n]; hex && n >= 5 || n >= 12 || string(id) == "NOQUEUE" {
