@@ -66,7 +66,8 @@ func parseHelp() string {
 	b.WriteString("One JSON object per event goes to standard output, with the names of the Elastic Common Schema; a field that the\n" +
 		"line does not have is absent. Lines that can't be read go to standard error as JSON: file, line, reason, field, and\n" +
 		"never a byte of the line. Empty lines and # comments are neither.\n\n" +
-		"Exit code: 0 when anything was read or there was nothing to read, 3 when every line was rejected.\n\nFormats:\n")
+		"The format auto looks at the first lines and says on standard error which format it took, and why.\n\n" +
+		"Exit code: 0 when anything was read or there was nothing to read, 3 when every line was rejected or auto found no format.\n\nFormats:\n")
 	for _, f := range parse.Formats() {
 		fmt.Fprintf(&b, "  %-18s %s", f.Name, f.About)
 		if len(f.Needs) > 0 {

@@ -13,8 +13,12 @@
 // zone are read as UTC where neither the line nor Options.Zone names one. It does not judge either: a year 1970 is a time like any
 // other, and whether it is plausible is for the caller.
 //
-// The steps from a record to events, each in its own file: a byte order mark goes, the record is cut into lines (lines.go),
-// a syslog header is taken off (syslog.go), and the format reads the line (one file each: squid_native.go and so on) with
+// A file becomes records in records.go; a log whose format nobody knows is told by detect.go, and one that has stopped to be
+// what it was by drift.go.
+//
+// The steps from a record to events, each in its own file: UTF-16 becomes UTF-8 (utf16.go), a byte order mark goes, the record
+// is cut into lines (lines.go) or JSON documents (json.go), what a shipper has put around it is opened (envelope.go), a syslog
+// header is taken off (syslog.go), and the format reads the line (one file each: squid_native.go and so on) with
 // the shared readers of numbers and addresses (scan.go), times (clock.go, stamp.go), request targets (url.go), key=value
 // pairs (kv.go) and delimited fields (csv.go).
 package parse

@@ -6,12 +6,12 @@ import "bytes"
 const maxEnvelopes = 3
 
 // envelopePaths are where shippers put the line that they carry: Filebeat, Vector and Logstash (message), Fluent Bit and
-// Docker (log), Elastic's agents (event.original), Splunk's collectors (event, _raw). A slot of an envelope is an index
-// of it.
+// Docker (log), rsyslog's templates (msg), Elastic's agents (event.original), Splunk's collectors (event, _raw),
+// the systemd journal (MESSAGE). A slot of an envelope is an index of it.
 //
 // Sources: https://www.elastic.co/guide/en/beats/filebeat/current/exported-fields-log.html,
 // https://docs.fluentbit.io/manual/pipeline/inputs/tail, https://vector.dev/docs/reference/configuration/sources/file/.
-var envelopePaths = [...]string{"message", "log", "event.original", "_raw", "event", "MESSAGE"}
+var envelopePaths = [...]string{"message", "log", "event.original", "_raw", "event", "msg", "MESSAGE"}
 
 // An envelope opens the records of shippers for the formats whose events are lines: a JSON object with the line in one of
 // envelopePaths, an array of such, or the {"records": […]} of Azure's Event Hubs, with lines or objects in it. The text in

@@ -36,6 +36,9 @@ func keepsDocumentPromises(t *testing.T, p Parser, record []byte) {
 		"", "@timestamp", "source.ip", "source.port", "source.bytes", "destination.ip", "destination.bytes", "url.domain", "url.port", "event.duration",
 		"event.count", "http.response.status_code", "email.message_id", "email.to.address", "#Fields",
 	}
+	for s := range slots {
+		fields = append(fields, s.field())
+	}
 	original := bytes.Clone(record)
 	p.Parse(record, func(e *Event) {
 		texts := append([][]byte{

@@ -10,12 +10,13 @@ import (
 
 // zscalerNSSText reads the web log that Zscaler's Nanolog Streaming Service sends as text, in any template: it is pasted from
 // the feed's "Feed Output Format" into Options.Logformat (`%s{time}\t%s{login}\t%d{reqsize}…`, with \t for a tab), or its field
-// names are given as Options.Columns. Without either a line is one of the vendor's default, comma-separated and quoted.
+// names are given as Options.Columns. Without either a line is one of the vendor's default, comma-separated and quoted, or
+// tab-separated.
 //
 // The template's separator is the tab where there is one in it, else the first of , | ; or the space that stands between two
 // fields. A column may hold other text besides its field (login=%s{login}) and several fields (%d{yyyy}-%02d{mth}-%02d{dd}).
-// Columns behind the last one of the template are left alone. With Options.Columns the separator is the tab if the line has
-// one, else the comma. What a field is, is said at zscalerReader.
+// Columns behind the last one of the template are left alone. Without a template the separator is the tab if the line has one,
+// else the comma. What a field is, is said at zscalerReader.
 //
 // Source: https://help.zscaler.com/zia/nss-feed-output-format-web-logs.
 type zscalerNSSText struct {
@@ -68,6 +69,10 @@ func newZscalerNSSText(o Options) (lineFormat, error) {
 		if err := f.compile(template); err != nil {
 			return nil, err
 		}
+	}
+	if o.Logformat == "" {
+		// NSS writes its default fields with tabs too, if asked to
+		f.separator = 0
 	}
 	var has [zSlots]bool
 	for i, column := range f.columns {
