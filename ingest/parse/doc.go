@@ -6,7 +6,9 @@
 //     traffic log among its web log). A header that the rows prove wrong is a Reject beside the row's Event;
 //   - a Reject carries a reason, the name of a field and a line number, never a byte of the line;
 //   - no input makes it panic, and no line makes it hold more memory than that line's size;
-//   - nothing is allocated per line on the hot formats, all of Squid's among them.
+//   - nothing is allocated per line on the hot formats, all of Squid's among them;
+//   - no text of a record is kept after it, but what Postfix's messages still need (postfix_join.go): bounded, counted, and
+//     cleared when they end.
 //
 // It refuses to guess what a line can't say. A logformat whose time has no zone needs Options.Zone, a layout of one's own
 // needs to be told; New says so at once instead of reading wrongly all day. The devices whose lines may or may not name a

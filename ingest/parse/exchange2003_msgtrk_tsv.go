@@ -17,8 +17,9 @@ import (
 // Trace. event.outcome: failure for 50-52, 1021, 1022, 1026, 1030, 1039 and 1040 (bad mail, failure, non-delivery, deleted
 // and refused by the filter), unknown for numbers that are not listed and for retries (1032, 1035, 1037), else success.
 //
-// Sources: https://learn.microsoft.com/en-us/troubleshoot/exchange/mailflow/message-tracking-event-ids (the numbers, once
-// KB 821905) and https://learn.microsoft.com/en-us/previous-versions/tn-archive/aa996053(v=exchg.65) (the columns).
+// Servers log 1019 again for a message that they split or that passes the next of them: Event.MessageKey (the message-id) tells.
+//
+// Sources: https://support.microsoft.com/kb/246965 (the columns) and https://support.microsoft.com/kb/821905 (the numbers).
 type exchange2003 struct {
 	mailReader
 	stamps stampReader

@@ -30,7 +30,7 @@ import (
 // done (DEFER, DSN, NOTIFYMAPI, AGENTINFO, HADISCARD ...), else success.
 //
 // Sources: https://learn.microsoft.com/en-us/exchange/mail-flow/transport-logs/message-tracking and, for 2007,
-// https://learn.microsoft.com/en-us/previous-versions/office/exchange-server-2007/bb124375(v=exchg.80).
+// https://learn.microsoft.com/en-us/previous-versions/tn-archive/cc539064(v=technet.10).
 type exchangeTracking struct {
 	mailReader
 	fixed  *exchangeColumns // configured: nothing else is tried
