@@ -5,13 +5,17 @@ import "bytes"
 // maxEnvelopes bounds the envelopes within envelopes.
 const maxEnvelopes = 3
 
-// envelopePaths are where shippers put the line that they carry: Filebeat, Vector and Logstash (message), Fluent Bit and
+// envelopePaths answers where shippers put the line that they carry: Filebeat, Vector and Logstash (message), Fluent Bit and
 // Docker (log), rsyslog's templates (msg), Elastic's agents (event.original), Splunk's collectors (event, _raw),
 // the systemd journal (MESSAGE). A slot of an envelope is an index of it.
 //
 // Sources: https://www.elastic.co/guide/en/beats/filebeat/current/exported-fields-log.html,
 // https://docs.fluentbit.io/manual/pipeline/inputs/tail, https://vector.dev/docs/reference/configuration/sources/file/.
-var envelopePaths = [...]string{"message", "log", "event.original", "_raw", "event", "msg", "MESSAGE"}
+func envelopePaths() [envelopeSlots]string {
+	return [envelopeSlots]string{"message", "log", "event.original", "_raw", "event", "msg", "MESSAGE"}
+}
+
+const envelopeSlots = 7
 
 // An envelope opens the records of shippers for the formats whose events are lines: a JSON object with the line in one of
 // envelopePaths, an array of such, or the {"records": […]} of Azure's Event Hubs, with lines or objects in it. The text in
@@ -29,7 +33,7 @@ type envelope struct {
 
 func newEnvelope(depth int) *envelope {
 	schema := jsonSchema{slots: map[string]jsonSlot{}, lists: map[string]bool{"records": true}, through: map[string]bool{"properties": true}}
-	for slot, path := range envelopePaths {
+	for slot, path := range envelopePaths() {
 		schema.slots[path] = slot
 	}
 	v := &envelope{walker: newJSONWalker(schema), depth: depth}
@@ -42,7 +46,7 @@ func newEnvelope(depth int) *envelope {
 		v.ends = append(v.ends, len(v.texts))
 	}
 	v.each = func(int, int) {
-		for slot := range envelopePaths {
+		for slot := range envelopeSlots {
 			if value := v.walker.object.values[slot]; value.kind == '"' {
 				v.string(0, value)
 				return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestEnvelopes reads the same lines bare and in every shipper's record, as text formats and as JSON ones.
@@ -83,5 +84,20 @@ func TestJSONLogformat(t *testing.T) {
 	got := readAll(p, []byte(`{"ts":1791534082.123,"client":"10.0.0.1","message":"GET http://a.example/","status":200}`))
 	if !strings.Contains(got, `url.domain: "a.example"`) {
 		t.Error(got)
+	}
+}
+
+// TestDocumentsInVain holds that text in which no document ends is read in a time that grows with its size, not with its square.
+func TestDocumentsInVain(t *testing.T) {
+	for _, part := range []string{"{\"a\":\n", "{\"a\":[\n", "{\"records\":[\n", "[\n", "{\"message\":\"{\\\"message\\\":", "{", "{\"a\":\"\n"} {
+		record := []byte(strings.Repeat(part, 1<<20/len(part)))
+		start, rejects := time.Now(), 0
+		mustNew(t, Options{Format: "ndjson"}).Parse(record, func(*Event) { t.Fatal("an event") }, func(Reject) { rejects++ })
+		mustNew(t, Options{Format: "squid_native"}).Parse(record, func(*Event) { t.Fatal("an event") }, func(Reject) { rejects++ })
+		if took := time.Since(start); took > 20*time.Second {
+			t.Errorf("%q: %s for %d bytes, %d rejects", part, took, len(record), rejects)
+		} else {
+			t.Logf("%q: %s, %d rejects", part, took, rejects)
+		}
 	}
 }

@@ -454,9 +454,9 @@ func newJSONParser(format jsonFormat) *jsonParser { return newInnerJSONParser(fo
 
 func newInnerJSONParser(format jsonFormat, depth int) *jsonParser {
 	schema := format.schema()
-	for slot, path := range envelopePaths {
+	for slot, path := range envelopePaths() {
 		if _, taken := schema.slots[path]; !taken {
-			schema.slots[path] = maxJSONSlots - len(envelopePaths) + slot
+			schema.slots[path] = maxJSONSlots - envelopeSlots + slot
 		}
 	}
 	if schema.through["event"] {
@@ -524,11 +524,13 @@ func (p *jsonParser) read(text []byte, line int) {
 					from = min(at+n, len(text))
 				}
 				end := nextLine(text, from)
+				var open nesting
+				open.read(bytes.TrimRight(text[from:end], "\r\n"))
 				reason := BadLayout
 				switch {
 				case bytes.IndexByte(text[from:end], 0) >= 0:
 					reason = NULByte
-				case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+				case open.depth > 0, open.quoted, errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 					reason = Truncated
 				}
 				p.reject(reason, "", line+bytes.Count(text[at:from], []byte{'\n'}))
@@ -605,8 +607,8 @@ func (p *jsonParser) document(at, size int) {
 
 // opens reads the document in the text of the envelope that the walker's object is; false where it is none.
 func (p *jsonParser) opens(line int) bool {
-	for slot := range envelopePaths {
-		if v := p.walker.object.values[maxJSONSlots-len(envelopePaths)+slot]; v.kind == '"' && p.unwrap(v, line) {
+	for slot := range envelopeSlots {
+		if v := p.walker.object.values[maxJSONSlots-envelopeSlots+slot]; v.kind == '"' && p.unwrap(v, line) {
 			return true
 		}
 	}

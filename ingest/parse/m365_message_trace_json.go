@@ -43,7 +43,7 @@ func (f *m365MessageTraceJSON) schema() jsonSchema {
 		slots[name] = slot
 	}
 	for name, slot := range map[string]jsonSlot{
-		"origin_timestamp": m365Time, "message_id": m365MessageID, "network_message_id": m365NetworkID, "sender_address": m365Sender,
+		"origin_timestamp": m365Time, "origin_timestamp_utc": m365Time, "message_id": m365MessageID, "network_message_id": m365NetworkID, "sender_address": m365Sender,
 		"recipient_status": m365RecipientStatus, "message_subject": m365Subject, "total_bytes": m365Size, "original_client_ip": m365IP,
 	} {
 		slots[name] = slot

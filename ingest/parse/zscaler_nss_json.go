@@ -30,11 +30,7 @@ func (f *zscalerNSSJSON) fill(o *jsonObject, e *Event, s *scratch) (Reason, stri
 }
 
 func (f *zscalerNSSJSON) origins() []Origin {
-	names := map[jsonSlot]string{}
-	for _, slot := range zscalerSlots() {
-		names[slot] = zscalerField(slot)
-	}
-	return zscalerOrigins(func(slot jsonSlot) string { return names[slot] })
+	return zscalerOrigins(zscalerField)
 }
 
 // zscalerField answers NSS's own name of what a slot is read from.
