@@ -123,7 +123,7 @@ func dash(b []byte) int {
 // day), at the beginning of b, or 0. It has ten digits, or twelve with the century, and may have a dash, or a plus for those who
 // are a hundred years old, before the last four.
 //
-// Source: https://www.skatteverket.se/omoss/varverksamhet/folkbokforing/personnummer (SKV 704).
+// Source: folkbokföringslagen (1991:481), section 18, and lagen (2022:1697) om samordningsnummer.
 func identityNumber(b []byte) int {
 	n := 0
 	for n < len(b) && digit(b[n]) {
