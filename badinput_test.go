@@ -103,7 +103,7 @@ func awaitNext(t testing.TB, db *clickhouse.DB, s *service, want map[string]uint
 	t.Helper()
 	var got map[string]topicLedger
 	var behind []string
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {
 		var err error
 		if got, err = readLedger(db); err != nil {
@@ -255,7 +255,7 @@ func TestBadInputRecreatedTopic(t *testing.T) {
 		w.send(t, topic, squidLines(now, 4)...)
 	}
 	began := time.Now()
-	await(t, time.Minute, "the second life is read", func() error {
+	await(t, patience, "the second life is read", func() error {
 		got, err := readLedger(db)
 		if err == nil && (got["by-id"].events != 14 || got["by-id"].lives != 2) {
 			err = fmt.Errorf("%+v\n%s", got["by-id"], s.log)
@@ -265,7 +265,7 @@ func TestBadInputRecreatedTopic(t *testing.T) {
 	t.Logf("by topic id: both lives are counted, 10 + 4 events, %.1f s after it was made again", time.Since(began).Seconds())
 	stands := func(s *service) {
 		t.Helper()
-		await(t, time.Minute, "the partition stands still", func() error {
+		await(t, patience, "the partition stands still", func() error {
 			if state := s.state(t, "by-epoch", 0); state != 2 {
 				return fmt.Errorf("partition_state is %d\n%s", state, s.log)
 			}
@@ -292,7 +292,7 @@ func TestBadInputRecreatedTopic(t *testing.T) {
 	w.cfg.Ingest.Sources[slices.IndexFunc(w.cfg.Ingest.Sources, func(s ingest.Source) bool { return s.Topic == "by-epoch" })].Epoch = "2"
 	s = serve(t, w.cfg)
 	db = w.owner(t)
-	await(t, time.Minute, "the new epoch is read", func() error {
+	await(t, patience, "the new epoch is read", func() error {
 		got, err := readLedger(db)
 		if err == nil && (got["by-epoch"].events != 14 || got["by-epoch"].lives != 2) {
 			err = fmt.Errorf("%+v\n%s", got["by-epoch"], s.log)
@@ -327,7 +327,7 @@ func TestBadInputRetention(t *testing.T) {
 	s = serve(t, w.cfg)
 	db = w.owner(t)
 	began := time.Now()
-	await(t, time.Minute, "the partition stands still", func() error {
+	await(t, patience, "the partition stands still", func() error {
 		if state := s.state(t, "short", 0); state != 2 {
 			return fmt.Errorf("partition_state is %d\n%s", state, s.log)
 		}
@@ -381,7 +381,7 @@ func TestBadInputClickHouseRefuses(t *testing.T) {
 	server.engine.Kill()
 	gone := time.Now()
 	w.send(t, "proxy-log", squidLines(now, 300)...)
-	await(t, 2*time.Minute, "it tries again and again", func() error {
+	await(t, patience, "it tries again and again", func() error {
 		if n := strings.Count(s.log.String(), "tried again"); n < 4 {
 			return fmt.Errorf("only %d times", n)
 		}

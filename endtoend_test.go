@@ -276,7 +276,7 @@ func (p *process) stop(t testing.TB) {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.gone:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		p.kill()
 		t.Fatalf("it does not stop:\n%s", p.log)
 	}
@@ -314,6 +314,9 @@ func (l *lockedBuffer) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// patience is how long a test waits for what must come: so long that a busy machine is no failure.
+const patience = 3 * time.Minute
 
 // await asks again and again until ok answers nil, and fails the test after limit.
 func await(t testing.TB, limit time.Duration, what string, ok func() error) {

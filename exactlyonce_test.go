@@ -47,7 +47,7 @@ func (w *testTown) awaitAll(t *testing.T, count func() (uint64, error), restart 
 			t.Fatalf("%d lines are in, %d were sent", n, w.sent)
 		case err == nil && n > last:
 			last, seen = n, time.Now()
-		case time.Since(seen) > 2*time.Minute:
+		case time.Since(seen) > patience:
 			t.Fatalf("nothing comes in after %d of %d lines: %v", last, w.sent, err)
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -84,7 +84,7 @@ func TestExactlyOnceServe(t *testing.T) {
 			select {
 			case <-p.joined:
 			case <-p.gone:
-			case <-time.After(time.Minute):
+			case <-time.After(patience):
 				t.Fatalf("kill %d: it does not join the group:\n%s", kill, p.log)
 			}
 		}
@@ -150,7 +150,7 @@ func TestExactlyOnceIngest(t *testing.T) {
 			select {
 			case <-victim.joined:
 			case <-victim.gone:
-			case <-time.After(time.Minute):
+			case <-time.After(patience):
 				t.Fatalf("kill %d: it does not join the group:\n%s", kill, victim.log)
 			}
 		}

@@ -148,7 +148,7 @@ func TestNothingPersonalLeavesIngest(t *testing.T) {
 	}
 	db := w.owner(t)
 	var sum ingesttest.LedgerSum
-	await(t, 2*time.Minute, "all is in", func() error {
+	await(t, patience, "all is in", func() error {
 		got, err := readLedger(db)
 		if err == nil && got[demoTopic].records < uint64(w.ends[0]+w.ends[1]) {
 			err = fmt.Errorf("%+v\n%s", got[demoTopic], s.log)
