@@ -17,8 +17,9 @@ import (
 // Source: https://help.zscaler.com/zia/nss-feed-output-format-web-logs.
 type zscalerReader struct {
 	stamps stampReader
-	named  string // the name of feed's zone
+	named  string // the name of the feed's zone
 	clock  wallClock
+	nobody string // the last name of a zone that there is none of
 }
 
 const (
@@ -276,13 +277,17 @@ func (z *zscalerReader) local(wall int64, zone []byte) (ms int64, ok bool) {
 	case fold(zone, "gmt"), fold(zone, "utc"), fold(zone, "z"):
 		return within9999(wall)
 	case z.named == string(zone):
+	case z.nobody == string(zone):
+		return 0, false
 	default:
 		if east, n := zoneOffset(zone, 0); n == len(zone) {
 			return within9999(wall - east*1000)
 		}
-		location, err := time.LoadLocation(string(zone))
+		// no name of the tz database is longer
+		location, err := time.LoadLocation(string(zone[:min(len(zone), 41)]))
 		if len(zone) > 40 || err != nil || bytes.EqualFold(zone, []byte("local")) {
 			if z.stamps.clock.zone == nil {
+				z.nobody = string(zone[:min(len(zone), 41)])
 				return 0, false
 			}
 			location = z.stamps.clock.zone
