@@ -80,6 +80,9 @@ type eventBatch struct {
 
 	otherSides map[string]aggregate.Site // by mail domain
 
+	joins   parse.Joins // what the parser held when the batch was cut
+	joining bool        // it holds such things
+
 	rejects map[rejectKey]uint64
 	onEvent func(*parse.Event)
 	onBad   func(parse.Reject)
@@ -144,7 +147,11 @@ func (b *eventBatch) Full() bool {
 		int(b.tally.Rejects) >= b.limits.Rejects || len(b.days) > maxDays
 }
 
-func (b *eventBatch) Tally() Tally { return b.tally }
+// Tally is asked for by whoever gathers, while nobody else uses the parser: so it also notes what that holds.
+func (b *eventBatch) Tally() Tally {
+	b.joins, b.joining = parse.JoinsOf(b.parser)
+	return b.tally
+}
 
 func (b *eventBatch) Add(r Record) {
 	before := b.tally.Events + b.tally.Rejects

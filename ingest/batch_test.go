@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"tillsyn/aggregate"
 	"tillsyn/ingest/category"
 	"tillsyn/ingest/parse"
@@ -169,6 +171,11 @@ func TestMailDirections(t *testing.T) {
 		"internal":            {mail("1", "anna@norrbo.example", "bo@norrbo.example"), []string{"school internal internal 1 1 0", "archive internal internal 1 1 0"}},
 		"both": {mail("1", "anna@norrbo.example", "bo@norrbo.example", "x@paper.example"),
 			[]string{"school internal internal 1 1 0", "archive internal internal 1 1 0", "school outbound uncategorised 1 1 0"}},
+		"inbound, refused": {func() *parse.Event {
+			e := mail("1", "x@paper.example", "anna@norrbo.example")
+			e.Outcome = []byte("failure")
+			return e
+		}(), nil},
 		"bounce": {mail("1", "", "anna@norrbo.example"), []string{"school inbound uncategorised 1 1 0"}},
 		"forwarded by a rule of somebody": {func() *parse.Event {
 			e := mail("1", "anna@norrbo.example", "anna@private.example")
@@ -199,6 +206,28 @@ func TestMailDirections(t *testing.T) {
 		if b.Tally().Events != 2 || b.Tally().Rejects != 0 {
 			t.Errorf("%s: %+v", name, b.Tally())
 		}
+	}
+}
+
+// A source whose lines stop to match its format is told apart from one with events out of time.
+func TestDriftIsShown(t *testing.T) {
+	m := newMetrics()
+	show := func(reason parse.Reason, n uint64, events uint64) float64 {
+		b := &eventBatch{rejects: map[rejectKey]uint64{{reason: reason}: n}}
+		m.observe(Identity{}, "t", b, LedgerRow{Events: events, Rejects: n}, noon)
+		return testutil.ToFloat64(m.drifted.WithLabelValues("t"))
+	}
+	if show(tooOld, 9000, 9000) != 0 {
+		t.Error("old events are drift")
+	}
+	if show(parse.ForeignLine, 9000, 1000) != 1 {
+		t.Error("lines of another format are none")
+	}
+	for range 20 {
+		show(parse.ForeignLine, 0, 1000)
+	}
+	if show(parse.ForeignLine, 0, 1000) != 0 {
+		t.Error("drift does not end")
 	}
 }
 

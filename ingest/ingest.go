@@ -63,7 +63,7 @@ func (in *Ingester) Once(ctx context.Context, p Partition, src Source, progress 
 		return total, err
 	}
 	r.observe = func(b batch, row LedgerRow) {
-		in.metrics.observe(src.Topic, b, row, in.dep.Now())
+		in.metrics.observe(p.Identity(), src.Topic, b, row, in.dep.Now())
 		total.Records += row.Records
 		total.Events += row.Events
 		total.Rejects += row.Rejects
