@@ -16,9 +16,12 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/net/publicsuffix"
+
 	"tillsyn/ingest/category"
 	"tillsyn/ingest/parse"
 	"tillsyn/ingest/resolve"
+	"tillsyn/ingest/sensitive"
 	"tillsyn/internal/synthetic"
 )
 
@@ -257,6 +260,202 @@ func TestGeneratedMailIsReadAsTheMessagesItWas(t *testing.T) {
 				t.Errorf("%d messages; the rows count %d", len(want), counted)
 			}
 		})
+	}
+}
+
+// What the rows of all mail formats say, resolved by the directory and the lists that come along and counted by the definitions,
+// is the truth.
+func TestGeneratedMailCountsAsTheTruthSays(t *testing.T) {
+	zone, err := time.LoadLocation(synthetic.TimeZone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	c := synthetic.DefaultConfig()
+	c.Lines, c.People, c.Latin1 = 20_000, 1000, 0.3
+	if err := runGenerate(context.Background(), io.Discard, io.Discard, generateOptions{Config: c, out: dir, formats: "squid_native", now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	config, err := loadConfig(filepath.Join(dir, "tillsyn.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	resolver, err := resolve.New(config.Resolve, resolve.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resolver.Load(); err != nil {
+		t.Fatal(err)
+	}
+	config.Lists.Directory = ""
+	keeper, err := category.New(config.Lists)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper.Log = quiet
+	if err := keeper.Load(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	source := config.Ingest.Sources[0].Tenant
+	own := map[string]bool{}
+	for _, tenant := range synthetic.Tenants() {
+		own[tenant.Mail] = true
+	}
+	domainOf := func(address []byte) string {
+		return strings.ToLower(string(address[bytes.LastIndexByte(address, '@')+1:]))
+	}
+	type sum struct {
+		messages map[string]int64
+		people   map[string]bool
+		rule     map[string]bool
+	}
+	for _, f := range synthetic.Formats() {
+		if !f.Mail {
+			continue
+		}
+		t.Run(f.Name, func(t *testing.T) {
+			c.Format = f.Name
+			m, err := synthetic.New(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parser, log := parserOf(t, f, zone), f.NewMailLog(zone)
+			sums := map[synthetic.MailCell]*sum{}
+			count := func(e *parse.Event, address, other []byte, who resolve.Who, direction string) {
+				cell := synthetic.MailCell{Level: synthetic.LevelMailDomainDay, Period: time.UnixMilli(e.Time).In(zone).Format(time.DateOnly),
+					Tenant: who.Tenant, Population: who.Population, Direction: direction, Category: synthetic.CategoryInternal}
+				if cell.Domain = domainOf(other); direction != synthetic.DirectionInternal {
+					v := keeper.Lists().Lookup([]byte(cell.Domain))
+					if cell.Category = v.Category; v.Category == "" {
+						cell.Category = synthetic.CategoryUncategorised
+					}
+					if site, err := publicsuffix.EffectiveTLDPlusOne(cell.Domain); err == nil {
+						cell.Domain = site
+					}
+					switch {
+					case v.Class == category.Protected:
+						cell.Domain = synthetic.DomainProtected
+					case len(other) == 0:
+						cell.Domain = synthetic.CounterpartNone
+					}
+				}
+				for range 2 {
+					hour := cell
+					hour.Level, hour.Period, hour.Domain = synthetic.LevelMailHour, time.UnixMilli(e.Time).UTC().Format("2006-01-02T15:00:00Z"), ""
+					for _, k := range []synthetic.MailCell{cell, hour} {
+						s := sums[k]
+						if s == nil {
+							s = &sum{map[string]int64{}, map[string]bool{}, map[string]bool{}}
+							sums[k] = s
+						}
+						id := string(e.MessageID)
+						s.messages[id] = e.SourceBytes
+						s.people[strings.ToLower(string(address))] = true
+						if e.Forwarded {
+							s.rule[id] = true
+						}
+					}
+					cell.Unit = who.Unit
+				}
+			}
+			read := func(_ int, line []byte) error {
+				parser.Parse(line, func(e *parse.Event) {
+					if e.Trace {
+						return
+					}
+					ours := func(address []byte) (resolve.Who, bool) {
+						who, known := resolver.Mail(source, address)
+						return who, known || own[domainOf(address)]
+					}
+					sender, fromUs := ours(e.From)
+					for _, to := range e.To {
+						switch recipient, toUs := ours(to); {
+						case fromUs && toUs:
+							count(e, e.From, to, sender, synthetic.DirectionInternal)
+							count(e, to, e.From, recipient, synthetic.DirectionInternal)
+						case fromUs:
+							count(e, e.From, to, sender, synthetic.DirectionOutbound)
+						case toUs:
+							count(e, to, e.From, recipient, synthetic.DirectionInbound)
+						}
+					}
+				}, func(parse.Reject) { t.Error("a row is rejected") })
+				return nil
+			}
+			for {
+				e, ok := m.NextMessage()
+				if !ok {
+					break
+				}
+				log.Add(e, read)
+			}
+			log.Close(read)
+			faults, compared := 0, 0
+			for cell := range m.MailTruthFor(f).Cells() {
+				if cell.Direction == "" || cell.Category == "" || cell.Level != synthetic.LevelMailDomainDay && cell.Level != synthetic.LevelMailHour {
+					continue
+				}
+				key := cell
+				key.Messages, key.Bytes, key.People, key.Forwarded, key.IdentityNumbers, key.Sensitive = 0, 0, 0, 0, 0, 0
+				got := key
+				got.IdentityNumbers, got.Sensitive = cell.IdentityNumbers, cell.Sensitive
+				if s := sums[key]; s != nil {
+					got.Messages, got.People, got.Forwarded = int64(len(s.messages)), int64(len(s.people)), int64(len(s.rule))
+					for _, n := range s.messages {
+						got.Bytes += n
+					}
+				}
+				delete(sums, key)
+				compared++
+				if got != cell {
+					if faults++; faults < 5 {
+						t.Errorf("counted %+v\n   truth %+v", got, cell)
+					}
+				}
+			}
+			if faults > 0 || len(sums) > 0 || compared < 5000 {
+				t.Errorf("%d of %d cells differ, %d are in no truth", faults, compared, len(sums))
+			}
+		})
+	}
+}
+
+// What was planted in subjects is what is found there, near misses and ISO 8859-1 included.
+func TestGeneratedSubjectsHoldWhatIsFoundInThem(t *testing.T) {
+	c := synthetic.DefaultConfig()
+	c.Lines, c.People = 100_000, 1000
+	m, err := synthetic.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	numbers, others := 0, 0
+	for faults := 0; faults < 10; {
+		e, ok := m.NextMessage()
+		if !ok {
+			break
+		}
+		found := sensitive.Find([]byte(e.Subject))
+		var narrow []byte
+		for _, r := range e.Subject {
+			narrow = append(narrow, byte(r)) // no subject has letters beyond ISO 8859-1
+		}
+		if sensitive.Find(narrow) != found {
+			faults++
+			t.Errorf("%q holds something else in ISO 8859-1", e.Subject)
+		}
+		if (found.IdentityNumbers > 0) != e.IdentityNumber || found.Any() != e.Sensitive {
+			faults++
+			t.Errorf("%q holds a number: %v, anything sensitive: %v; found %+v", e.Subject, e.IdentityNumber, e.Sensitive, found)
+		}
+		if e.IdentityNumber {
+			numbers++
+		} else if e.Sensitive {
+			others++
+		}
+	}
+	if numbers < 200 || others < 100 {
+		t.Errorf("%d subjects with numbers, %d with other things", numbers, others)
 	}
 }
 

@@ -52,9 +52,10 @@ const (
 	CategoryInternal = "internal" // one of our own domains
 )
 
-// SensitiveWords answers the words that make a subject sensitive. They are compared without case, as whole words.
+// SensitiveWords answers the words that make a subject sensitive: of care, health, union, faith and crime. They are compared
+// without case, as whole words. No subject holds any other that a reader could take for one.
 func SensitiveWords() []string {
-	return []string{"sekretess", "orosanmälan", "sjukskrivning", "skyddade personuppgifter", "lösenord"}
+	return []string{"orosanmälan", "sjukskrivning", "skyddade personuppgifter", "läkarintyg", "facklig", "polisanmälan", "synagoga"}
 }
 
 // mailLife is what changes while mail comes and goes. It has chances of its own, so that requests are the same with and without.
