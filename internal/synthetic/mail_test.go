@@ -312,6 +312,22 @@ func TestMailAndRequestsDoNotTouch(t *testing.T) {
 	}
 }
 
+// However few messages and however many days, they reach to the end, and few of them are the rule's.
+func TestMessagesSpreadOverDays(t *testing.T) {
+	for _, days := range []int{1, 30, 366} {
+		m := build(t, small(func(c *Config) {
+			c.Format, c.People, c.Days, c.Lines, c.From = "rspamd_json", 600, days, 3000, "2026-01-07"
+		}))
+		lines(t, m, nil)
+		totals := m.MailTruthFor(Format{Rule: true}).Totals
+		begin := time.Date(2026, 1, 7, 0, 0, 0, 0, m.zone)
+		share := totals.Last.Sub(begin).Hours() / begin.AddDate(0, 0, days).Sub(begin).Hours()
+		if totals.Messages != 300 || totals.Forwarded == 0 || totals.Forwarded > 75 || share < 0.6 || share > 1.2 {
+			t.Errorf("%d days: %+v, which is %.2f of the days", days, totals, share)
+		}
+	}
+}
+
 // Rows come in order, and queue ids are used again, but never by two messages at a time.
 func TestPostfixQueueIDsAreUsedAgain(t *testing.T) {
 	f, _ := FormatByName("postfix_syslog")

@@ -60,17 +60,18 @@ func SensitiveWords() []string {
 
 // mailLife is what changes while mail comes and goes. It has chances of its own, so that requests are the same with and without.
 type mailLife struct {
-	random  *random
-	ready   bool
-	begin   int64 // hours, as Unix seconds
-	hour    int64
-	end     int64 // 0: no end but the number of messages
-	target  int64 // 0: no number
-	scale   uint64
-	count   int64
-	queue   []Message // of the hour, in order
-	later   []Message // that start after it
-	current Message
+	random   *random
+	ready    bool
+	begin    int64 // hours, as Unix seconds
+	hour     int64
+	end      int64 // 0: no end but the number of messages
+	target   int64 // 0: no number
+	scale    uint64
+	everyDay int64 // the forwarder is sure of mail on every so many days
+	count    int64
+	queue    []Message // of the hour, in order
+	later    []Message // that start after it
+	current  Message
 
 	boxes     []mailbox
 	members   [3][3][]int32 // boxes of tenant and population
@@ -211,7 +212,7 @@ func (m *Municipality) beginMail() {
 	l.private = "privat." + strings.SplitN(l.boxes[l.forwarder].address, "@", 2)[0] + "@gmail.com"
 	l.privateAt = m.addOther("gmail.com", "gmail.com", m.web.categoryOf("gmail.com"))
 
-	l.scale = 1_000_000
+	l.scale, l.everyDay = 1_000_000, 1
 	l.end = m.simulation.begin
 	if from, err := time.ParseInLocation(time.DateOnly, m.config.From, m.zone); err == nil {
 		l.end = from.AddDate(0, 0, m.config.Days).Unix()
@@ -231,6 +232,8 @@ func (m *Municipality) beginMail() {
 		}
 		l.scale = max(uint64(l.target)*1_020_000_000/max(expected, 1), 1)
 		l.end = 0
+		// what the rule sends on must not be most of it
+		l.everyDay = 1 + int64(m.config.Days)*24/l.target
 	}
 	l.truth = newMailTruth(m)
 }
@@ -293,7 +296,7 @@ func (m *Municipality) mailHour() {
 			}
 		}
 		workday := local.Weekday() != time.Saturday && local.Weekday() != time.Sunday || l.hour < l.begin+86_400
-		if h := local.Hour(); workday && (h == 9 || h == 11 || h == 14) {
+		if h := local.Hour(); workday && (l.hour-l.begin)/86_400%l.everyDay == 0 && (h == 9 || h == 11 || h == 14) {
 			m.arrive(l.forwarder, popStaff, l.hour*1000+int64(r.below(3_600_000)))
 		}
 	}
