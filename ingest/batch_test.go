@@ -173,7 +173,7 @@ func TestMailDirections(t *testing.T) {
 			[]string{"school internal internal 1 1 0", "archive internal internal 1 1 0", "school outbound uncategorised 1 1 0"}},
 		"inbound, refused": {func() *parse.Event {
 			e := mail("1", "x@paper.example", "anna@norrbo.example")
-			e.Outcome = []byte("failure")
+			e.MessageID, e.Outcome = nil, []byte("failure")
 			return e
 		}(), nil},
 		"bounce": {mail("1", "", "anna@norrbo.example"), []string{"school inbound uncategorised 1 1 0"}},

@@ -18,7 +18,7 @@ const (
 // mail counts what a line says of a message, for each person of ours in it:
 //
 //   - sender ours, a recipient not ours: outbound, for the sender;
-//   - sender not ours, a recipient ours: inbound, for the recipient, unless it was refused;
+//   - sender not ours, a recipient ours: inbound, for the recipient, unless it was refused at the door;
 //   - both ours: internal, for both.
 //
 // Ours is who is in the directory or in one of the source's internal domains.
@@ -45,8 +45,8 @@ func (b *eventBatch) mail(e *parse.Event) {
 			b.count(m, sender, aggregate.Outbound, to, false)
 		case recipientOurs && e.Forwarded:
 			continue // a rule that passes mail on within the organisation
-		case recipientOurs && string(e.Outcome) == "failure":
-			continue // it was refused: nobody received it
+		case recipientOurs && string(e.Outcome) == "failure" && len(e.MessageKey()) == 0:
+			continue // refused at the door, before it was a message
 		case recipientOurs:
 			b.count(m, recipient, aggregate.Inbound, e.From, false)
 		case e.Forwarded:

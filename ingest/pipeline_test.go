@@ -157,7 +157,14 @@ func (w *town) partitions() []*inMemory {
 // open answers a migrated database as its owner.
 func open(t testing.TB, e *engine.Engine) *clickhouse.DB {
 	t.Helper()
+	return openNamed(t, e, clickhouse.DefaultConfig().Database)
+}
+
+// openNamed answers one of several databases of an engine.
+func openNamed(t testing.TB, e *engine.Engine, database string) *clickhouse.DB {
+	t.Helper()
 	cfg := clickhouse.DefaultConfig()
+	cfg.Database = database
 	cfg.Addresses = []string{e.Address()}
 	user, password := e.Credentials(engine.Owner)
 	cfg.Username, cfg.Password = user, clickhouse.Password(password)
