@@ -66,7 +66,7 @@ func openDatabase(ctx context.Context, cfg Config, role string) (*database, erro
 	return &database{DB: db, engine: e}, nil
 }
 
-// engineUsers are the users of the embedded ClickHouse beside its owner, tillsyn_ROLE for each role, with that role's grants on the database.
+// engineUsers are the users of the embedded ClickHouse beside its owner, tillsyn_ROLE for each role, with that role's grants on the database and its settings.
 func engineUsers(database string) (map[string]engine.User, error) {
 	users := map[string]engine.User{}
 	for _, role := range schemas.Roles() {
@@ -77,11 +77,11 @@ func engineUsers(database string) (map[string]engine.User, error) {
 		if err != nil {
 			return nil, err
 		}
-		u := engine.User{Grants: grants}
-		if role == schemas.RoleQuery || role == schemas.RoleDashboards {
-			u.Settings = map[string]string{"readonly": "2"} // reads only, but may lower its own limits
+		settings, constraints, err := schemas.Profile(role)
+		if err != nil {
+			return nil, err
 		}
-		users["tillsyn_"+role] = u
+		users["tillsyn_"+role] = engine.User{Grants: grants, Settings: settings, Constraints: constraints}
 	}
 	return users, nil
 }
@@ -165,8 +165,11 @@ func newIngestion(ctx context.Context, cfg Config, db *clickhouse.DB, log *slog.
 	if err != nil {
 		return nil, err
 	}
+	if err := store.UseKey(ctx, key); err != nil {
+		return nil, err
+	}
 	in, err := ingest.New(cfg.Ingest, ingest.Dependencies{
-		Sink: store, Resolver: resolver, Lists: lists.Lists(), Key: key, Now: time.Now, Log: log, Metrics: metrics,
+		Sink: store, InsertTimeout: cfg.ClickHouse.InsertTimeout, Resolver: resolver, Lists: lists.Lists(), Key: key, Now: time.Now, Log: log, Metrics: metrics,
 	})
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
@@ -125,6 +126,16 @@ func runImport(ctx context.Context, stdin io.Reader, out, errOut io.Writer, cfg 
 	if err != nil {
 		return err
 	}
+	// Two imports of one file at once would each find that it is not in.
+	lock := flock.New(cfg.Ingest.StatisticsKey + ".import")
+	locked, err := lock.TryLock()
+	if err != nil {
+		return fmt.Errorf("lock the import: %w", err)
+	}
+	if !locked {
+		return errors.New("another import is running: wait until it is done")
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	var done []imported
 	for _, path := range o.files {
 		one, err := importFile(ctx, stdin, errOut, in, path, o.source)

@@ -148,7 +148,7 @@ func TestConfigFaults(t *testing.T) {
 		{"topics", "kafka:\n  topics: [{name: x}]\n", "kafka: topics: belong to ingest.sources"},
 		{"tenant", "kafka: {brokers: ['a:1'], cluster: b}\ningest:\n  sources: [{topic: t, tenant: nobody, format: squid_native}]\n", `"nobody" is not one of`},
 		{"source without brokers", "ingest:\n  sources: [{topic: t, tenant: default, format: squid_native}]\n", "kafka: brokers"},
-		{"timeouts", "kafka: {brokers: ['a:1'], cluster: b, session_timeout: 10s}\n", "ingest: insert_timeout: 20s is not below kafka.session_timeout (10s)"},
+		{"timeouts", "kafka: {brokers: ['a:1'], cluster: b, session_timeout: 10s}\n", "clickhouse: insert_timeout: 20s is not below kafka.session_timeout (10s)"},
 		{"k", "statistics:\n  minimum_people: 4\n", "statistics: minimum_people"},
 		{"server address", "clickhouse:\n  addresses: [nowhere]\n", "clickhouse: addresses"},
 		{"server: the engine is not used", "clickhouse:\n  addresses: [nowhere]\nengine: {memory_limit: 1}\n", "clickhouse: addresses"},

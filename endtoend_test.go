@@ -76,7 +76,7 @@ func newTestTown(t testing.TB, kafka kafkatest.Listener, ago int, c synthetic.Co
 	w.cfg.Kafka.HeartbeatInterval = 200 * time.Millisecond
 	// A partition is never given away because a busy machine is late: dead members are evicted.
 	w.cfg.Kafka.SessionTimeout, w.cfg.Kafka.RebalanceTimeout = 20*time.Second, 20*time.Second
-	w.cfg.Ingest.InsertTimeout, w.cfg.ClickHouse.InsertTimeout = 10*time.Second, 10*time.Second
+	w.cfg.ClickHouse.InsertTimeout = 10 * time.Second
 	kafka.CreateTopic(t, demoTopic, int32(len(w.ends)))
 	format, ok := synthetic.FormatByName(c.Format)
 	if !ok {

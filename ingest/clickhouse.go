@@ -9,6 +9,7 @@ import (
 
 	"tillsyn/aggregate"
 	"tillsyn/internal/clickhouse"
+	"tillsyn/internal/seal"
 	"tillsyn/schemas"
 )
 
@@ -26,7 +27,7 @@ func NewStore(db *clickhouse.DB, now func() time.Time) (*Store, error) {
 	s := &Store{db: db, now: now, sql: map[string]string{}, run: rand.Text()}
 	for _, name := range []string{
 		"insert_web_hourly", "insert_web_domains_daily", "insert_web_countries_daily", "insert_mail_hourly", "insert_mail_domains_daily", "insert_rejects", "insert_ledger",
-		"insert_sources", "insert_gaps", "ledger_next", "watermarks", "gaps", "source_known", "files", "ledger_lines", "gaps_all",
+		"insert_sources", "insert_gaps", "insert_statistics_keys", "statistics_keys", "ledger_next", "watermarks", "gaps", "source_known", "files", "ledger_lines", "gaps_all",
 	} {
 		text, err := schemas.Query("ingest/" + name)
 		if err != nil {
@@ -35,6 +36,49 @@ func NewStore(db *clickhouse.DB, now func() time.Time) (*Store, error) {
 		s.sql[name] = text
 	}
 	return s, nil
+}
+
+// UseKey notes that people are counted with key from the month of now on, and fails if any month that key reaches was counted
+// with another one: the same people would have other tokens, and count twice.
+func (s *Store) UseKey(ctx context.Context, key seal.StatisticsKey) error {
+	current := seal.MonthOf(s.now().UTC())
+	noted := false
+	err := s.db.Query(ctx, s.sql["statistics_keys"], nil, func(r clickhouse.Row) error {
+		var day time.Time
+		var check string
+		if err := r.Scan(&day, &check); err != nil {
+			return err
+		}
+		month := seal.MonthOf(day)
+		if month < key.Oldest() {
+			return nil // forgotten since
+		}
+		own, err := key.Check(month)
+		if err != nil {
+			return err
+		}
+		if own != check {
+			return fmt.Errorf("people of %s were counted with another statistics key: give every ingester the same key file, and restore it if it was lost", month)
+		}
+		noted = noted || month == current
+		return nil
+	})
+	if err != nil || noted {
+		return err
+	}
+	check, err := key.Check(current)
+	if err != nil {
+		return err
+	}
+	first, err := time.Parse("2006-01", current.String())
+	if err != nil {
+		return err
+	}
+	if err := s.db.Insert(ctx, clickhouse.Insert{Query: s.sql["insert_statistics_keys"],
+		Columns: []any{[]time.Time{first}, []string{check}, []time.Time{s.now().UTC()}}}); err != nil {
+		return fmt.Errorf("note the statistics key: %w", err)
+	}
+	return nil
 }
 
 // queryPrefix begins the id of every insert of a source partition, so that its next owner can end them.
@@ -108,6 +152,19 @@ func (s *Store) Recover(ctx context.Context, id Identity) (Recovered, error) {
 		return nil
 	})
 	return rec, err
+}
+
+// Next implements Sink.
+func (s *Store) Next(ctx context.Context, id Identity) (next int64, err error) {
+	err = s.db.Query(ctx, s.sql["ledger_next"], clickhouse.Params{"mark": id.Mark()}, func(r clickhouse.Row) error {
+		var n uint64
+		if err := r.Scan(&n); err != nil {
+			return err
+		}
+		next = int64(n)
+		return nil
+	})
+	return next, err
 }
 
 // Insert implements Sink.

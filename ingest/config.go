@@ -14,10 +14,9 @@ import (
 
 // Config is how batches are cut and which sources there are.
 type Config struct {
-	Batch         Limits        `yaml:"batch"`
-	InsertTimeout time.Duration `yaml:"insert_timeout"` // must stay below Kafka's session timeout
-	StatisticsKey string        `yaml:"statistics_key"` // file of the key of package seal; made at the first start
-	Sources       []Source      `yaml:"sources"`
+	Batch         Limits   `yaml:"batch"`
+	StatisticsKey string   `yaml:"statistics_key"` // file of the key of package seal; made at the first start
+	Sources       []Source `yaml:"sources"`
 }
 
 // Source is one stream of log lines of one format.
@@ -38,7 +37,6 @@ type Source struct {
 func DefaultConfig() Config {
 	return Config{
 		Batch:         Limits{Events: 1_000_000, Grains: 100_000, MaxAge: 10 * time.Second, Rejects: 200_000},
-		InsertTimeout: 20 * time.Second,
 		StatisticsKey: "var/statistics.key",
 	}
 }
@@ -51,7 +49,7 @@ func (c Config) Validate(tenants []string) error {
 		value int64
 	}{
 		{"batch.events", int64(c.Batch.Events)}, {"batch.grains", int64(c.Batch.Grains)}, {"batch.rejects", int64(c.Batch.Rejects)},
-		{"batch.max_age", int64(c.Batch.MaxAge)}, {"insert_timeout", int64(c.InsertTimeout)},
+		{"batch.max_age", int64(c.Batch.MaxAge)},
 	} {
 		if n.value <= 0 {
 			errs = append(errs, fmt.Errorf("ingest.%s must be more than 0", n.name))

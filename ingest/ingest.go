@@ -20,13 +20,15 @@ import (
 
 // Dependencies are what an Ingester works with.
 type Dependencies struct {
-	Sink     Sink
-	Resolver *resolve.Resolver
-	Lists    *category.Lists
-	Key      seal.StatisticsKey
-	Now      func() time.Time
-	Log      *slog.Logger
-	Metrics  prometheus.Registerer
+	Sink Sink
+	// InsertTimeout is how long an insert of Sink may take: none begins later than that before the partition may be lost.
+	InsertTimeout time.Duration
+	Resolver      *resolve.Resolver
+	Lists         *category.Lists
+	Key           seal.StatisticsKey
+	Now           func() time.Time
+	Log           *slog.Logger
+	Metrics       prometheus.Registerer
 }
 
 // Ingester reads source partitions into the sink.
@@ -87,7 +89,7 @@ func (in *Ingester) Once(ctx context.Context, p Partition, src Source, progress 
 
 func (in *Ingester) runner(p Partition, src Source) (*runner, error) {
 	r := &runner{
-		partition: p, sink: in.dep.Sink, maxAge: in.cfg.Batch.MaxAge, deadline: in.cfg.InsertTimeout, now: in.dep.Now,
+		partition: p, sink: in.dep.Sink, maxAge: in.cfg.Batch.MaxAge, deadline: in.dep.InsertTimeout, now: in.dep.Now,
 	}
 	r.resume = func(first, next int64) {
 		in.dep.Log.Info("an interrupted batch is cut again", "partition", p.Identity().String(), "first", first, "next", next)
@@ -162,7 +164,7 @@ func (in *Ingester) Keep(ctx context.Context, p Partition, src Source) {
 
 // standsStill is whether only an operator can cure err.
 func standsStill(err error) bool {
-	for _, e := range []error{ErrGap, ErrRecreated, kafka.ErrRecreated, kafka.ErrTooLarge, kafka.ErrUnsupported} {
+	for _, e := range []error{ErrGap, ErrRecreated, ErrChanged, kafka.ErrRecreated, kafka.ErrTooLarge, kafka.ErrUnsupported} {
 		if errors.Is(err, e) {
 			return true
 		}

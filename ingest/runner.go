@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"time"
 
 	"tillsyn/aggregate"
@@ -18,6 +19,9 @@ var ErrRecreated = errors.New("the log ends before the place to go on")
 
 // ErrNotOurs is when the partition may have been given to another member of the group.
 var ErrNotOurs = errors.New("the partition may no longer be ours")
+
+// ErrChanged is when an interrupted batch can't be made again as it was. The partition stands still until it can.
+var ErrChanged = errors.New("the configuration (time zone, format) was changed while a batch was half in: put it back, let the batch finish, then change it")
 
 // A batch turns records into the blocks of one batch.
 type batch interface {
@@ -260,6 +264,20 @@ func (r *runner) writeOne(ctx context.Context, id Identity, c cutBatch) error {
 	blocks, err := c.batch.Blocks(aggregate.Watermark{Mark: id.Mark(), Next: uint64(c.row.Next), BegunAt: c.row.BegunAt})
 	if err != nil {
 		return err
+	}
+	// Two owners of one partition: a misconfigured group, a process that slept through its session, a file imported twice at
+	// once. Whoever is behind finds the ledger moved.
+	if next, err := r.sink.Next(ctx, id); err != nil {
+		return fmt.Errorf("ask the ledger: %w", err)
+	} else if next != c.row.First {
+		return fmt.Errorf("the ledger ends at %d: %w", next, ErrNotOurs)
+	}
+	missing := maps.Clone(c.done)
+	for _, b := range blocks {
+		delete(missing, BlockID{b.Table, b.Day})
+	}
+	for b := range missing {
+		return fmt.Errorf("%w: %s of %s is in, and now belongs to another day", ErrChanged, b.Table, b.Day.Format(time.DateOnly))
 	}
 	for _, b := range blocks {
 		if c.done[BlockID{b.Table, b.Day}] {

@@ -171,6 +171,16 @@ func (s modelSink) Recover(context.Context, Identity) (Recovered, error) {
 	return rec, nil
 }
 
+func (s modelSink) Next(context.Context, Identity) (next int64, err error) {
+	if s.dead {
+		return 0, errCrash
+	}
+	for _, l := range s.ledger {
+		next = max(next, l.Next)
+	}
+	return next, nil
+}
+
 func (s modelSink) Insert(_ context.Context, _ Identity, _, _ int64, b aggregate.Block) error {
 	if s.dead {
 		return errCrash

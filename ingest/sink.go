@@ -11,6 +11,8 @@ import (
 type Sink interface {
 	// Recover says what is in of a partition. It first ends inserts of earlier owners, so that its answer stays true.
 	Recover(ctx context.Context, id Identity) (Recovered, error)
+	// Next is the offset after the last closed batch of a partition.
+	Next(ctx context.Context, id Identity) (int64, error)
 	// Insert writes one block of the batch first..next, whole or not at all. After an error it may be in.
 	Insert(ctx context.Context, id Identity, first, next int64, b aggregate.Block) error
 	// Close writes the ledger row of a batch whose blocks are all in. After an error it may be in.

@@ -9,6 +9,6 @@
 //
 // FOLDER/NAME.sql hold one query or insert each, with values as {name:Type} only; FOLDER is the room that asks.
 //
-// grants/ROLE.sql say what one kind of user may do, and nothing else may: valid SQL for a server, and the source of the users of
-// the embedded engine.
+// grants/ROLE.sql say what one kind of user may do, and which settings it may change, and nothing else may: valid SQL for a
+// server, and the source of the users of the embedded engine. A server must have settings_constraints_replace_previous on.
 package schemas

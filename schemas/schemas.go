@@ -58,29 +58,69 @@ const (
 func Roles() []string { return []string{RoleOwner, RoleIngest, RoleQuery, RoleDashboards, RolePurge} }
 
 var (
+	role    = regexp.MustCompile(`(?s)^\s*CREATE ROLE IF NOT EXISTS (\w+)(?: SETTINGS ([^;]+))?;`)
 	grant   = regexp.MustCompile(`(?m)^GRANT [^;]+;`)
 	comment = regexp.MustCompile(`(?m)--.*$`)
 	spaces  = regexp.MustCompile(`\s+`)
 )
 
-// Grants answers what a role may do in the given database, as "GRANT ... ON ..." without TO: the form of a ClickHouse users
+// Grants answers what the named role may do in the given database, as "GRANT ... ON ..." without TO: the form of a ClickHouse users
 // file.
-func Grants(role, database string) ([]string, error) {
-	if !slices.Contains(Roles(), role) {
-		return nil, fmt.Errorf("no role is called %q: it is one of %s", role, strings.Join(Roles(), ", "))
-	}
-	text, err := files.ReadFile("grants/" + role + ".sql")
+func Grants(name, database string) ([]string, error) {
+	text, err := grantsFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("read grants: %w", err)
+		return nil, err
 	}
 	var list []string
-	for _, g := range grant.FindAllString(comment.ReplaceAllString(string(text), ""), -1) {
+	for _, g := range grant.FindAllString(text, -1) {
 		g = spaces.ReplaceAllString(strings.TrimSuffix(g, ";"), " ")
-		g, found := strings.CutSuffix(g, " TO tillsyn_"+role)
+		g, found := strings.CutSuffix(g, " TO tillsyn_"+name)
 		if !found {
-			return nil, fmt.Errorf("grants/%s.sql: %q does not end in TO tillsyn_%s", role, g, role)
+			return nil, fmt.Errorf("grants/%s.sql: %q does not end in TO tillsyn_%s", name, g, name)
 		}
 		list = append(list, strings.ReplaceAll(g, " ON tillsyn.", " ON "+database+"."))
 	}
 	return list, nil
+}
+
+// Profile answers the settings of the named role by name, and the constraints of settings by name: readonly, or
+// changeable_in_readonly, which ClickHouse knows only where settings_constraints_replace_previous is on
+// (clickhouse.com/docs/operations/settings/constraints-on-settings).
+func Profile(name string) (settings, constraints map[string]string, err error) {
+	text, err := grantsFile(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := role.FindStringSubmatch(text)
+	if m == nil || m[1] != "tillsyn_"+name {
+		return nil, nil, fmt.Errorf("grants/%s.sql does not begin with CREATE ROLE IF NOT EXISTS tillsyn_%s", name, name)
+	}
+	settings, constraints = map[string]string{}, map[string]string{}
+	if m[2] == "" {
+		return settings, constraints, nil
+	}
+	for part := range strings.SplitSeq(m[2], ",") {
+		words := strings.Fields(part)
+		switch {
+		case len(words) == 3 && words[1] == "=":
+			settings[words[0]] = words[2]
+		case len(words) == 2 && (words[1] == "READONLY" || words[1] == "CHANGEABLE_IN_READONLY"):
+			constraints[words[0]] = strings.ToLower(words[1])
+		default:
+			return nil, nil, fmt.Errorf("grants/%s.sql: setting %q is neither NAME = VALUE nor NAME READONLY nor NAME CHANGEABLE_IN_READONLY", name, strings.TrimSpace(part))
+		}
+	}
+	return settings, constraints, nil
+}
+
+// grantsFile is the text of a role's file without its comments.
+func grantsFile(name string) (string, error) {
+	if !slices.Contains(Roles(), name) {
+		return "", fmt.Errorf("no role is called %q: it is one of %s", name, strings.Join(Roles(), ", "))
+	}
+	text, err := files.ReadFile("grants/" + name + ".sql")
+	if err != nil {
+		return "", fmt.Errorf("read grants: %w", err)
+	}
+	return comment.ReplaceAllString(string(text), ""), nil
 }

@@ -25,6 +25,8 @@
 //
 //	K(month+1) = HKDF-Expand(SHA-256, K(month), "tillsyn v1 statistics ratchet", 32)
 //
+// The check value of a month, HKDF-Expand(K(month), "tillsyn v1 statistics check", 16), says that two machines have one key.
+//
 // Only forward: [StatisticsKey.Forget] drops the months before a given one, and nothing can bring them back.
 //
 // The zero value of every type here refuses to work. Types that hold keys or identities print as redacted.

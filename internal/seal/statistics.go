@@ -23,6 +23,7 @@ const (
 	labelSlots   = "tillsyn v1 statistics active slots"
 	labelMessage = "tillsyn v1 statistics message"
 	labelMail    = "tillsyn v1 statistics messages"
+	labelCheck   = "tillsyn v1 statistics check"
 
 	statisticsHeader = "tillsyn statistics key v1"
 	statisticsSize   = 32
@@ -107,6 +108,16 @@ func (k StatisticsKey) Tokenizer(m Month) (*Tokenizer, error) {
 		message: hmac.New(sha256.New, expand(k.key[:], labelMessage, 32)),
 		mail:    block(expand(k.key[:], labelMail, 16)),
 	}, nil
+}
+
+// Check is the check value of the key of month m, 32 hexadecimal digits: equal for equal keys, and no help in finding one. It
+// fails with [ErrForgotten] for a month before the oldest.
+func (k StatisticsKey) Check(m Month) (string, error) {
+	k, err := k.Forget(m)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", expand(k.key[:], labelCheck, 16)), nil
 }
 
 // String hides the key.

@@ -114,6 +114,27 @@ func TestTokensOfTwoCellsOrMonthsDoNotJoin(t *testing.T) {
 	}
 }
 
+func TestCheckTellsKeysApart(t *testing.T) {
+	a, b := NewStatisticsKey(month(t, "2026-08")), NewStatisticsKey(month(t, "2026-08"))
+	later, err := a.Forget(month(t, "2026-10"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(k StatisticsKey, m string) string {
+		c, err := k.Check(month(t, m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	if check(a, "2026-10") != check(later, "2026-10") || check(a, "2026-10") == check(b, "2026-10") || check(a, "2026-09") == check(a, "2026-10") {
+		t.Error("check values do not tell keys and months apart")
+	}
+	if _, err := later.Check(month(t, "2026-09")); !errors.Is(err, ErrForgotten) {
+		t.Error("the check value of a forgotten month:", err)
+	}
+}
+
 func TestZeroKeyRefuses(t *testing.T) {
 	var k StatisticsKey
 	if _, err := k.Tokenizer(MonthOf(time.Now())); err == nil {

@@ -1,5 +1,8 @@
 -- Purge drops partitions. ALTER DELETE is what DROP PARTITION needs; the tables hold statistics and rejects, no identities.
-CREATE ROLE IF NOT EXISTS tillsyn_purge;
+-- These settings hold expressions that read columns, whatever the grants say.
+CREATE ROLE IF NOT EXISTS tillsyn_purge SETTINGS additional_table_filters READONLY,
+    additional_result_filter READONLY,
+    parallel_replicas_custom_key READONLY;
 GRANT SHOW TABLES, SHOW COLUMNS ON tillsyn.* TO tillsyn_purge;
 GRANT SELECT, ALTER DELETE ON tillsyn.web_hourly TO tillsyn_purge;
 GRANT SELECT, ALTER DELETE ON tillsyn.web_domains_daily TO tillsyn_purge;

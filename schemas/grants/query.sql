@@ -1,5 +1,8 @@
 -- Reports and pages read the disclosure-safe views, and how far ingest has come. No statistics table.
-CREATE ROLE IF NOT EXISTS tillsyn_query SETTINGS readonly = 2;
+-- Settings are closed but for the limits of a query: with additional_table_filters a reader would look beneath the views.
+CREATE ROLE IF NOT EXISTS tillsyn_query SETTINGS readonly = 1,
+    max_execution_time CHANGEABLE_IN_READONLY,
+    max_memory_usage CHANGEABLE_IN_READONLY;
 GRANT SELECT ON tillsyn.web_by_* TO tillsyn_query;
 GRANT SELECT ON tillsyn.web_guest_volume TO tillsyn_query;
 GRANT SELECT ON tillsyn.sources TO tillsyn_query;

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS ledger
     skipped UInt64          COMMENT 'records that hold no line at all: blank, or only headers and comments',
     begun_at DateTime('UTC') COMMENT 'when the batch was begun'
 )
-ENGINE = ReplacingMergeTree
+ENGINE = ReplacingMergeTree(next)
 ORDER BY (mark, first)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT 'Batches that are wholly in: written after everything else of the batch';
@@ -64,3 +64,14 @@ ENGINE = ReplacingMergeTree(accepted_at)
 ORDER BY (mark, first)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
 COMMENT 'Offsets that Kafka removed before they were read: their partition stands still until someone accepts the loss';
+
+CREATE TABLE IF NOT EXISTS statistics_keys
+(
+    month      Date            COMMENT 'first day of the month',
+    check      String          COMMENT 'check value of the key of that month: it says which key, not what it is',
+    first_seen DateTime('UTC') COMMENT 'when an ingester began to count with it'
+)
+ENGINE = ReplacingMergeTree
+ORDER BY (month, check)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1
+COMMENT 'The statistics keys that people have been counted with: one a month, or the same people would count twice';

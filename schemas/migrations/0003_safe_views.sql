@@ -1,7 +1,12 @@
 -- Disclosure-safe views: the only door to the statistics for reports and dashboards. A row that fewer people than the floor
--- contributed to is not there, and looks like a row that never was. The floor is compiled here; {k} can only raise it.
+-- made requests in is not there, and looks like a row that never was. The floor is compiled here; {k} can only raise it.
+-- It holds in each month of the period by itself: a month below it adds nothing, so two periods that differ by months show
+-- nothing of a month that has too few people. Periods that differ by days of one month are not kept apart so.
 -- People are counted exactly within a month. Over several months a person has several tokens, so the largest month
--- counts: a lower bound. Guests have no people and are in web_guest_volume only.
+-- counts: a lower bound. Guests have no people and are in web_guest_volume only, which has no floor: it is volume only.
+-- The floor is for the requests of a row. Blocked requests may come from fewer people than the row has.
+-- LIMIT is the largest number there is, so it cuts nothing. It is a barrier: without it a reader's own condition is
+-- evaluated before the floor, and an error that it throws quotes what the floor keeps back.
 -- Parameters: from, to: first and last local day; tenant, population: '' is all; unit, category: '' is all together.
 
 CREATE OR REPLACE VIEW web_by_hour
@@ -20,9 +25,11 @@ FROM
         AND ({population:String} = '' OR population = {population:String})
         AND unit = {unit:String} AND category = {category:String}
     GROUP BY hour, month
+    HAVING people >= greatest(5, {k:UInt32})
 )
 GROUP BY hour
 HAVING people >= greatest(5, {k:UInt32})
+LIMIT 18446744073709551615
 COMMENT 'Web use by UTC hour';
 
 CREATE OR REPLACE VIEW web_by_day
@@ -41,9 +48,11 @@ FROM
         AND ({population:String} = '' OR population = {population:String})
         AND unit = {unit:String} AND category = {category:String}
     GROUP BY day, month
+    HAVING people >= greatest(5, {k:UInt32})
 )
 GROUP BY day
 HAVING people >= greatest(5, {k:UInt32})
+LIMIT 18446744073709551615
 COMMENT 'Web use by local day';
 
 CREATE OR REPLACE VIEW web_by_unit
@@ -62,9 +71,11 @@ FROM
         AND ({population:String} = '' OR population = {population:String})
         AND unit != '' AND ({unit:String} = '' OR unit = {unit:String}) AND category = {category:String}
     GROUP BY tenant, unit, month
+    HAVING people >= greatest(5, {k:UInt32})
 )
 GROUP BY tenant, unit
 HAVING people >= greatest(5, {k:UInt32})
+LIMIT 18446744073709551615
 COMMENT 'Web use by unit';
 
 CREATE OR REPLACE VIEW web_by_category
@@ -83,9 +94,11 @@ FROM
         AND ({population:String} = '' OR population = {population:String})
         AND unit = {unit:String} AND category != '' AND ({category:String} = '' OR category = {category:String})
     GROUP BY category, month
+    HAVING people >= greatest(5, {k:UInt32})
 )
 GROUP BY category
 HAVING people >= greatest(5, {k:UInt32})
+LIMIT 18446744073709551615
 COMMENT 'Web use by category';
 
 CREATE OR REPLACE VIEW web_by_domain
@@ -104,9 +117,11 @@ FROM
         AND ({population:String} = '' OR population = {population:String})
         AND unit = {unit:String} AND ({category:String} = '' OR category = {category:String})
     GROUP BY domain, category, month
+    HAVING people >= greatest(5, {k:UInt32})
 )
 GROUP BY domain, category
 HAVING people >= greatest(5, {k:UInt32})
+LIMIT 18446744073709551615
 COMMENT 'Web use by domain';
 
 CREATE OR REPLACE VIEW web_by_country
@@ -125,11 +140,14 @@ FROM
         AND ({population:String} = '' OR population = {population:String})
         AND unit = {unit:String} AND {category:String} = ''
     GROUP BY country, month
+    HAVING people >= greatest(5, {k:UInt32})
 )
 GROUP BY country
 HAVING people >= greatest(5, {k:UInt32})
+LIMIT 18446744073709551615
 COMMENT 'Web use by country of the destination; it is not known by category';
 
+-- Volume only: nobody is counted, so there is no floor and nothing to keep a reader's condition from.
 CREATE OR REPLACE VIEW web_guest_volume
 DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT tenant, day, sum(requests) AS requests, sum(blocked) AS blocked, sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out
@@ -138,4 +156,4 @@ WHERE mark = 0 AND population = 'guest' AND unit = '' AND category = ''
     AND day BETWEEN {from:Date} AND {to:Date}
     AND ({tenant:String} = '' OR tenant = {tenant:String})
 GROUP BY tenant, day
-COMMENT 'Volume of the open guest network by local day: nobody is counted';
+COMMENT 'Volume of the open guest network by local day, volume only: nobody is counted, so no row is hidden';

@@ -1,0 +1,1 @@
+INSERT INTO statistics_keys (month, check, first_seen)
