@@ -141,7 +141,7 @@ func TestMailRollupAndReport(t *testing.T) {
 		for i := range 7 {
 			for row := range 2 {
 				m := Message{Time: at + int64(row), ID: fmt.Appendf(nil, "m%d", i), Subject: fmt.Appendf(nil, "p%d@norrbo.example", i), Group: g,
-					Direction: Outbound, Domain: "paper.example", Category: "press", Bytes: 1000, Forwarded: i == 0, IdentityNumber: i < 2, Sensitive: i < 3}
+					Direction: Outbound, Domain: "paper.example", Category: "press", Bytes: 1000, Forwarded: i == 0, IdentityNumber: i < 4, Sensitive: i < 5}
 				if row == 1 {
 					m.Bytes = 900 // before another server added its header
 				}
@@ -156,8 +156,8 @@ func TestMailRollupAndReport(t *testing.T) {
 		insert(t, db, r.Blocks(Watermark{Mark: 9, Next: uint64(batch+1) * 100, BegunAt: time.Unix(at/1000, 0)}))
 	}
 	day := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
-	out := MailRow{People: 7, Messages: 7, Bytes: 7000, Forwarded: 1, IdentityNumbers: 2, Sensitive: 3}
-	all := MailRow{People: 7, Messages: 8, Bytes: 7005, Forwarded: 1, IdentityNumbers: 2, Sensitive: 3}
+	out := MailRow{People: 7, Messages: 7, Bytes: 7000, Sensitive: 5} // one was forwarded and four had an identity number: too few to be told
+	all := MailRow{People: 7, Messages: 8, Bytes: 7005, Sensitive: 5}
 	for _, c := range []struct {
 		q    Question
 		keys []string
@@ -175,6 +175,66 @@ func TestMailRollupAndReport(t *testing.T) {
 		if err != nil || len(rows) != 1 || fmt.Sprint(rows[0]) != fmt.Sprint(c.want) {
 			t.Errorf("by %s: %v %v, want %v", c.q.By, rows, err, c.want)
 		}
+	}
+}
+
+// The difference of two periods must not be a month of few people: such a month adds nothing, of no figure.
+func TestMonthsBelowTheFloorAddNothing(t *testing.T) {
+	db := open(t)
+	cfg := Config{MinimumPeople: 6}
+	first, last := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 12, 31, 0, 0, 0, 0, time.UTC)
+	g := Group{Tenant: "norrbo", Population: "staff", Unit: "school", Zone: stockholm(t)}
+	// October has eight people, November five, December seven.
+	for month, people := range []int{8, 5, 7} {
+		at := first.AddDate(0, month, 9).Add(9 * time.Hour)
+		key := seal.NewStatisticsKey(seal.MonthOf(at.AddDate(0, -1, 0)))
+		web, mail := NewRollup(key), NewMailRollup(key)
+		for i := range people {
+			who := fmt.Appendf(nil, "p%d@norrbo.example", i)
+			web.Add(web.Subject(g, who), web.Site(Site{Name: "news.example", Domain: "news.example", Category: "news"}), web.Country("SE"),
+				Request{Time: at.UnixMilli(), Requests: 1, BytesIn: 100, BytesOut: 10, Blocked: 1})
+			// Forwarded: 6 and 5 and 5 of a month; identity numbers: 6 in October, 6 in December; sensitive: one more each.
+			if err := mail.Add(Message{Time: at.UnixMilli(), ID: fmt.Appendf(nil, "m%d", i), Subject: who, Group: g, Direction: Outbound, Domain: "paper.example", Category: "press",
+				Bytes: 1000, Forwarded: i < 6-min(month, 1), IdentityNumber: i < 6, Sensitive: i < 7}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w := Watermark{Mark: 9, Next: uint64(month+1) * 100, BegunAt: at}
+		blocks, err := web.Blocks(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		insert(t, db, append(blocks, mail.Blocks(w)...))
+	}
+	for _, c := range []struct {
+		months int // from October
+		web    WebRow
+		mail   MailRow
+	}{
+		{1, WebRow{Requests: 8, Blocked: 8, BytesIn: 800, BytesOut: 80, People: 8, ActiveSlots: 8}, MailRow{People: 8, Messages: 8, Bytes: 8000, Forwarded: 6, IdentityNumbers: 6, Sensitive: 7}},
+		{2, WebRow{Requests: 8, Blocked: 8, BytesIn: 800, BytesOut: 80, People: 8, ActiveSlots: 8}, MailRow{People: 8, Messages: 8, Bytes: 8000, Forwarded: 6, IdentityNumbers: 6, Sensitive: 7}},
+		{3, WebRow{Requests: 15, Blocked: 15, BytesIn: 1500, BytesOut: 150, People: 8, ActiveSlots: 15}, MailRow{People: 8, Messages: 15, Bytes: 15000, Forwarded: 6, IdentityNumbers: 12, Sensitive: 14}},
+	} {
+		q := Question{From: first, To: first.AddDate(0, c.months, -1), Limit: 10}
+		for by, keys := range map[By][]string{ByUnit: {"norrbo", "school"}, ByCategory: {"news"}, ByDomain: {"news.example", "news"}, ByCountry: {"SE"}} {
+			q.By, c.web.Keys = by, keys
+			if rows, err := Web(context.Background(), db, cfg, q); err != nil || len(rows) != 1 || fmt.Sprint(rows[0]) != fmt.Sprint(c.web) {
+				t.Errorf("web by %s over %d months: %v %v, want %v", by, c.months, rows, err, c.web)
+			}
+		}
+		for by, keys := range map[By][]string{ByUnit: {"norrbo", "school"}, ByCategory: {"press"}, ByDomain: {"paper.example", "press"}, ByDirection: {"outbound"}} {
+			q.By, c.mail.Keys = by, keys
+			if rows, err := Mail(context.Background(), db, cfg, q); err != nil || len(rows) != 1 || fmt.Sprint(rows[0]) != fmt.Sprint(c.mail) {
+				t.Errorf("mail by %s over %d months: %v %v, want %v", by, c.months, rows, err, c.mail)
+			}
+		}
+	}
+	// Of days and hours, those of November are not there.
+	q := Question{From: first, To: last, By: ByDay, Limit: 10}
+	web, err := Web(context.Background(), db, cfg, q)
+	mail, other := Mail(context.Background(), db, cfg, q)
+	if err != nil || other != nil || len(web) != 2 || len(mail) != 2 || web[1].Keys[0] != "2026-12-10" || mail[1].Keys[0] != "2026-12-10" {
+		t.Errorf("by day: %v %v %v %v", web, mail, err, other)
 	}
 }
 

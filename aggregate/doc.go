@@ -8,7 +8,10 @@
 //
 //   - requests, blocked requests, bytes to and from the clients: sums.
 //   - people: distinct subjects with at least one request in the cell. It is also the number of contributors to
-//     every other figure of the row, which is what the floor of the views looks at.
+//     every other figure of the row, which is what the floor of the views looks at. A subject is a user; where a line
+//     names none, the source address stands for one, so addresses of unauthenticated use are counted as people. A
+//     challenge for authentication (407) that names no user adds its requests and bytes, and no subject: whoever answers
+//     it is counted by name in the next request.
 //   - active slots: distinct (person, site, five minutes) of visits. A request to a background destination (CDN,
 //     advertisements, trackers, telemetry) is no visit, nor is one that only asked for authentication.
 //
@@ -23,5 +26,9 @@
 // # What it refuses
 //
 // No subject leaves a Rollup but as tokens of package seal, which differ by cell and month. Protected destinations are not
-// listed by domain. A report shows no row with fewer people than the floor, and a hidden row looks like no row.
+// listed by domain. A report shows no row with fewer people than the floor, and a hidden row looks like no row. The floor holds
+// in each month by itself: a month with fewer people adds nothing to a row of several months. What is forwarded, has an
+// identity number or is sensitive may come from fewer people than the row's messages, even from one, so a month's count of
+// messages below the floor is shown as 0. Two periods that differ by days of one month are not kept apart: their difference
+// may be the days of few people.
 package aggregate

@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"flag"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -235,7 +236,7 @@ func TestMakeSecrets(t *testing.T) {
 	}
 }
 
-// usersXML is the users file of the server: a user for each role, with its grants and nothing else.
+// usersXML is the users file of the server: a user for each role, with its grants, its settings and nothing else.
 func usersXML(t *testing.T) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -247,8 +248,19 @@ func usersXML(t *testing.T) []byte {
 			name = "tillsyn"
 		}
 		fmt.Fprintf(&b, "        <%s>\n            <async_insert>0</async_insert>\n            <log_queries>0</log_queries>\n", name)
-		if role == schemas.RoleQuery || role == schemas.RoleDashboards {
-			b.WriteString("            <readonly>2</readonly>\n")
+		settings, constraints, err := schemas.Profile(role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range slices.Sorted(maps.Keys(settings)) {
+			fmt.Fprintf(&b, "            <%s>%s</%s>\n", s, settings[s], s)
+		}
+		if len(constraints) > 0 {
+			b.WriteString("            <constraints>\n")
+			for _, s := range slices.Sorted(maps.Keys(constraints)) {
+				fmt.Fprintf(&b, "                <%s><%s/></%s>\n", s, constraints[s], s)
+			}
+			b.WriteString("            </constraints>\n")
 		}
 		fmt.Fprintf(&b, "        </%s>\n", name)
 		grants, err := schemas.Grants(role, "tillsyn")
@@ -311,6 +323,20 @@ func TestXMLIsWellFormed(t *testing.T) {
 		if err := xml.Unmarshal(text, &any); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+// Without this server setting ClickHouse refuses changeable_in_readonly, which the readers' limits need.
+func TestServerKnowsTheConstraintsOfReaders(t *testing.T) {
+	text, err := os.ReadFile("clickhouse/config.d/tillsyn.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var server struct {
+		Replace bool `xml:"access_control_improvements>settings_constraints_replace_previous"`
+	}
+	if err := xml.Unmarshal(text, &server); err != nil || !server.Replace {
+		t.Errorf("settings_constraints_replace_previous is %v: %v", server.Replace, err)
 	}
 }
 

@@ -34,11 +34,11 @@ func start(t testing.TB) *engine.Engine {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := engine.User{Grants: grants}
-		if role == schemas.RoleQuery || role == schemas.RoleDashboards {
-			u.Settings = map[string]string{"readonly": "2"}
+		settings, constraints, err := schemas.Profile(role)
+		if err != nil {
+			t.Fatal(err)
 		}
-		users["tillsyn_"+role] = u
+		users["tillsyn_"+role] = engine.User{Grants: grants, Settings: settings, Constraints: constraints}
 	}
 	return enginetest.Start(t, enginetest.Config(t, users))
 }
@@ -212,7 +212,7 @@ func TestReconnectsAfterAnOutage(t *testing.T) {
 
 func TestExplainQuotesNoValue(t *testing.T) {
 	for code, want := range map[int32]string{
-		516: "does not know this user and password", 60: "tillsyn migrate", 81: "tillsyn migrate", 241: "query_memory", 497: "schemas/grants", 164: "readonly = 2",
+		516: "does not know this user and password", 60: "tillsyn migrate", 81: "tillsyn migrate", 241: "query_memory", 497: "schemas/grants", 164: "schemas/grants",
 		457: "does not fit its parameter", 53: "error 53", 469: "error 469",
 	} {
 		err := fmt.Errorf("wrapped: %w", &driver.Exception{Code: code, Message: "about\nanna"})

@@ -83,7 +83,7 @@ func explain(err error, private bool) error {
 	case codeTooManyParts:
 		hint = "either the rows span more than one table-partition or merges can't keep up"
 	case codeReadonly, codeSettingConstraint:
-		hint = "the user's profile does not allow the limits that tillsyn sets: use readonly = 2"
+		hint = "the user's profile does not allow the settings that tillsyn sends: see readonly and the constraints in schemas/grants"
 	case codeUnknownSetting:
 		hint = "the server is older than tillsyn expects"
 	case codeBadParameter:

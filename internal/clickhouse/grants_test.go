@@ -81,7 +81,11 @@ func TestViewsLendTheirDefinersRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := enginetest.Config(t, map[string]engine.User{"tillsyn_dashboards": {Grants: grants, Settings: map[string]string{"readonly": "2"}}})
+	settings, constraints, err := schemas.Profile(schemas.RoleDashboards)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := enginetest.Config(t, map[string]engine.User{"tillsyn_dashboards": {Grants: grants, Settings: settings, Constraints: constraints}})
 	e := enginetest.Start(t, cfg)
 	own := open(t, configFor(e, engine.Owner))
 	if _, err := own.Migrate(t.Context(), fstest.MapFS{}); err != nil {
@@ -162,5 +166,8 @@ func TestGrantsText(t *testing.T) {
 	}
 	if _, err := schemas.Grants("root", "other"); err == nil {
 		t.Error("an unknown role has grants")
+	}
+	if _, _, err := schemas.Profile("root"); err == nil {
+		t.Error("an unknown role has settings")
 	}
 }

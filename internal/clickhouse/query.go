@@ -93,7 +93,7 @@ func (db *DB) limits() driver.Settings {
 
 // Query runs one SELECT and calls scan for each row of the answer. It ends with scan's first error, at Config.QueryTimeout,
 // above Config.QueryMemory (Code 241) or when ctx ends; the server stops working on it then.
-// The user's profile must be readonly = 0 or 2: readonly = 1 forbids the limits.
+// A user with readonly = 1 must have the limits changeable_in_readonly, as schemas/grants has it.
 func (db *DB) Query(ctx context.Context, query string, params Params, scan func(Row) error) error {
 	query, args, err := bind(query, params)
 	if err != nil {

@@ -45,9 +45,16 @@ type Config struct {
 
 // A User is what a ClickHouse user may do.
 type User struct {
-	Grants   []string          // "GRANT SELECT ON tillsyn.*", without TO; never a source such as file() or url()
-	Settings map[string]string // of the user's profile: "readonly": "2"
+	Grants      []string          // "GRANT SELECT ON tillsyn.*", without TO; never a source such as file() or url()
+	Settings    map[string]string // of the user's profile: "readonly": "1"
+	Constraints map[string]string // by setting: Readonly or ChangeableInReadonly
 }
+
+// The constraints that a setting of a user can have, in ClickHouse's own words.
+const (
+	Readonly             = "readonly"               // nobody may change it
+	ChangeableInReadonly = "changeable_in_readonly" // the one thing that may be changed while readonly is 1
+)
 
 // DefaultConfig answers a Config that keeps its data in var/engine and takes at most 2 GiB.
 func DefaultConfig() Config {
@@ -98,6 +105,14 @@ func (c Config) Validate() error {
 		for setting := range c.Users[name].Settings {
 			if !nameForm.MatchString(setting) {
 				fault("user %q: setting %q is not a name", name, setting)
+			}
+		}
+		for setting, constraint := range c.Users[name].Constraints {
+			if !nameForm.MatchString(setting) {
+				fault("user %q: constrained setting %q is not a name", name, setting)
+			}
+			if constraint != Readonly && constraint != ChangeableInReadonly {
+				fault("user %q: constraint %q of setting %q is neither %s nor %s", name, constraint, setting, Readonly, ChangeableInReadonly)
 			}
 		}
 	}
@@ -192,6 +207,8 @@ func serverXML(cfg Config, dir, users string) xmlElement {
 		node("logger", leaf("level", "none")),
 		node("send_crash_reports", leaf("enabled", "false")),
 		leaf("display_secrets_in_show_and_select", 0),
+		// Without it ClickHouse knows no changeable_in_readonly.
+		node("access_control_improvements", leaf("settings_constraints_replace_previous", true)),
 		leaf("tmp_path", filepath.Join(dir, storeDir, "tmp")+"/"),
 		leaf("max_server_memory_usage", cfg.MemoryLimit),
 		leaf("mark_cache_size", 64<<20),
@@ -245,7 +262,11 @@ func usersXML(cfg Config, passwords map[string]string) xmlElement {
 		for _, s := range slices.Sorted(maps.Keys(cfg.Users[name].Settings)) {
 			settings = append(settings, leaf(s, cfg.Users[name].Settings[s]))
 		}
-		profiles = append(profiles, node("profile_"+name, settings...))
+		var constraints []xmlElement
+		for _, s := range slices.Sorted(maps.Keys(cfg.Users[name].Constraints)) {
+			constraints = append(constraints, node(s, leaf(cfg.Users[name].Constraints[s], "")))
+		}
+		profiles = append(profiles, node("profile_"+name, append(settings, node("constraints", constraints...))...))
 		users = append(users, user(name, "profile_"+name, "default", password(name), cfg.Users[name].Grants))
 	}
 	quotas := []xmlElement{

@@ -20,6 +20,9 @@ func TestUsersMayDoWhatTheyWereGranted(t *testing.T) {
 		"dashboards": {Grants: []string{"GRANT SELECT ON d.v"}},
 		"purge":      {Grants: []string{"GRANT ALTER DELETE ON d.*", "GRANT SELECT ON system.parts"}},
 		"nobody":     {},
+		"bound": {Grants: []string{"GRANT SELECT(x) ON d.a"}, Settings: map[string]string{"readonly": "1"},
+			Constraints: map[string]string{"max_execution_time": engine.ChangeableInReadonly}},
+		"fixed": {Grants: []string{"GRANT SELECT(x), INSERT ON d.a"}, Constraints: map[string]string{"additional_table_filters": engine.Readonly}},
 	})
 	e := enginetest.Start(t, cfg)
 	for _, s := range []string{
@@ -40,6 +43,10 @@ func TestUsersMayDoWhatTheyWereGranted(t *testing.T) {
 		{"query", "SELECT x FROM d.a, d.a AS b LIMIT 6", "TOO_MANY_ROWS_OR_BYTES"},
 		{"query", "INSERT INTO d.a VALUES (5, 'z')", denied},
 		{"query", "SET readonly = 0", "READONLY"},
+		{"bound", "SELECT sum(x) FROM d.a SETTINGS max_execution_time = 7", "10"},
+		{"bound", "SELECT sum(x) FROM d.a SETTINGS max_threads = 1", "READONLY"},
+		{"fixed", "SELECT sum(x) FROM d.a SETTINGS max_threads = 1", "10"},
+		{"fixed", "SELECT sum(x) FROM d.a SETTINGS additional_table_filters = {'d.a': 'y = \\'z\\''}", "SETTING_CONSTRAINT_VIOLATION"},
 		{"dashboards", "SELECT * FROM d.v", "10"},
 		{"dashboards", "SELECT x FROM d.a", denied},
 		{"purge", "SELECT x FROM d.a", denied},
@@ -209,13 +216,15 @@ func TestValidateReportsEveryFault(t *testing.T) {
 			"three": {Grants: []string{"GRANT SELECT(a), read ON FILE"}},
 			"four":  {Grants: []string{"DROP TABLE x", "GRANT SELECT ON a.*; DROP TABLE x"}},
 			"five":  {Settings: map[string]string{"a</a>": "1"}},
+			"six":   {Constraints: map[string]string{"b</b>": "readonly"}},
+			"seven": {Constraints: map[string]string{"max_threads": "const"}},
 		},
 	}.Validate()
 	if err == nil {
 		t.Fatal("no fault")
 	}
 	for _, want := range []string{"data_dir", "memory_limit", "tcp_port", "http_port", "start_timeout", "busy_wait",
-		`"tillsyn"`, `"default"`, `"Åsa"`, `"a b"`, `"<x>"`, `user "":`, `"one"`, `"two"`, `"three"`, `"four": "DROP`, `"four": "GRANT`, `"five"`} {
+		`"tillsyn"`, `"default"`, `"Åsa"`, `"a b"`, `"<x>"`, `user "":`, `"one"`, `"two"`, `"three"`, `"four": "DROP`, `"four": "GRANT`, `"five"`, `"six"`, `"seven"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is not reported", want)
 		}
