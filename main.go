@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 )
 
 // Exit codes, the same for every command.
@@ -100,6 +101,11 @@ func run(ctx context.Context, app *cli.App, args []string) int {
 }
 
 func main() {
+	// A core file would hold the statistics key and whatever a log line says.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		fmt.Fprintln(os.Stderr, "tillsyn: keep core files from being written:", err)
+		os.Exit(exitFault)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	app := newApp()
 	app.Writer, app.ErrWriter = os.Stdout, os.Stderr

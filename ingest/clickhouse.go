@@ -96,16 +96,20 @@ func (s *Store) Recover(ctx context.Context, id Identity) (Recovered, error) {
 		return rec, err
 	}
 	mark := id.Mark()
-	known := false
+	known, topicID := false, ""
 	if err := s.db.Query(ctx, s.sql["source_known"], clickhouse.Params{"mark": mark}, func(r clickhouse.Row) error {
-		return r.Scan(&known)
+		known = true
+		return r.Scan(&topicID)
 	}); err != nil {
 		return rec, err
+	}
+	if topicID != "" && id.TopicID != "" && topicID != id.TopicID {
+		return rec, fmt.Errorf("the topic has another id than when it was first read: %w: give it a new epoch", ErrRecreated)
 	}
 	if !known {
 		if err := s.db.Insert(ctx, clickhouse.Insert{
 			Query: s.sql["insert_sources"], QueryID: s.queryID(id, "sources", 0, 0),
-			Columns: []any{[]uint64{mark}, []string{id.Cluster}, []string{id.Topic}, []string{id.Epoch}, []int32{id.Partition}, []time.Time{s.now().UTC()}},
+			Columns: []any{[]uint64{mark}, []string{id.Cluster}, []string{id.Topic}, []string{id.Epoch}, []int32{id.Partition}, []string{id.TopicID}, []time.Time{s.now().UTC()}},
 		}); err != nil {
 			return rec, err
 		}

@@ -99,3 +99,26 @@ func TestAHeaderNamesNoFile(t *testing.T) {
 		t.Errorf("%d of 100 events are in", total)
 	}
 }
+
+// A topic that was deleted and made again under the same operator's epoch is told by its id, also when it has grown past the
+// place to go on, and after a restart.
+func TestAnotherTopicIDStandsStill(t *testing.T) {
+	db := open(t, enginetest.Start(t, enginetest.Config(t, nil)))
+	s := store(t, db, func() time.Time { return noon })
+	id := Identity{Cluster: "c", Topic: "t", Epoch: "1", TopicID: "first"}
+	for range 2 {
+		if _, err := s.Recover(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id.TopicID = "second"
+	if _, err := s.Recover(t.Context(), id); !errors.Is(err, ErrRecreated) {
+		t.Error("another topic:", err)
+	}
+	if id.Epoch = "2"; id.Mark() == (Identity{Cluster: "c", Topic: "t", Epoch: "1"}).Mark() {
+		t.Error("a new epoch is no new partition")
+	}
+	if _, err := s.Recover(t.Context(), id); err != nil {
+		t.Error("a new epoch:", err)
+	}
+}

@@ -167,15 +167,15 @@ func TestFileBroken(t *testing.T) {
 }
 
 func TestIdentityMark(t *testing.T) {
-	a := Identity{"c", "t", "1", 2}
+	a := Identity{Cluster: "c", Topic: "t", Epoch: "1", Partition: 2}
 	seen := map[uint64]Identity{}
-	for _, i := range []Identity{a, {"c", "t", "12", 2}, {"c", "t1", "", 2}, {"ct", "", "1", 2}, {"c", "t", "1", 3}, {}} {
+	for _, i := range []Identity{a, {Cluster: "c", Topic: "t", Epoch: "12", Partition: 2}, {Cluster: "c", Topic: "t1", Epoch: "", Partition: 2}, {Cluster: "ct", Topic: "", Epoch: "1", Partition: 2}, {Cluster: "c", Topic: "t", Epoch: "1", Partition: 3}, {}} {
 		if have, ok := seen[i.Mark()]; ok {
 			t.Errorf("%v and %v have one mark", have, i)
 		}
 		seen[i.Mark()] = i
 	}
-	if a.Mark() != (Identity{"c", "t", "1", 2}).Mark() || a.Mark() == 0 {
+	if a.Mark() != (Identity{Cluster: "c", Topic: "t", Epoch: "1", Partition: 2}).Mark() || a.Mark() == 0 {
 		t.Error("a mark is not stable")
 	}
 }

@@ -199,7 +199,7 @@ type kafkaPartition struct {
 }
 
 func (k *kafkaPartition) Identity() Identity {
-	return Identity{Cluster: k.p.Cluster(), Topic: k.p.Topic(), Epoch: k.p.Epoch(), Partition: k.p.ID()}
+	return Identity{Cluster: k.p.Cluster(), Topic: k.p.Topic(), Epoch: k.p.Epoch(), Partition: k.p.ID(), TopicID: k.p.TopicID()}
 }
 
 // Bounds ends the fetching of the runner before: each begins with it.

@@ -8,12 +8,13 @@ import (
 	"time"
 )
 
-// Identity names a source partition for good: two partitions are the same only if all of it is.
+// Identity names a source partition for good, by cluster, topic, epoch and partition.
 type Identity struct {
 	Cluster   string // the operator's name of the Kafka cluster; "file" for a file
 	Topic     string // of a file, the SHA-256 of its head
 	Epoch     string // Kafka's topic id or an operator's number; of a file, the length of that head
 	Partition int32
+	TopicID   string // Kafka's topic id, if it gives one; it is no part of the name, but must stay the same
 }
 
 // Mark is the number that stands for i in ClickHouse: the first 8 bytes of SHA-256 over its parts, each preceded by its

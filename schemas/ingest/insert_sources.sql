@@ -1,1 +1,1 @@
-INSERT INTO sources (mark, cluster, topic, epoch, partition, first_seen)
+INSERT INTO sources (mark, cluster, topic, epoch, partition, topic_id, first_seen)

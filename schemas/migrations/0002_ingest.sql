@@ -2,11 +2,12 @@
 
 CREATE TABLE IF NOT EXISTS sources
 (
-    mark       UInt64                 COMMENT 'number of the source partition: the first 8 bytes of SHA-256 over the next four columns',
+    mark       UInt64                 COMMENT 'number of the source partition: the first 8 bytes of SHA-256 over the next four columns; the topic id is not in it',
     cluster    LowCardinality(String) COMMENT 'the operator''s name for the Kafka cluster; file for an imported file',
     topic      String                 COMMENT 'Kafka topic; for a file, the SHA-256 of its head',
     epoch      String                 COMMENT 'Kafka topic id or operator-set number; for a file, the length of that head in bytes',
     partition  Int32                  COMMENT 'Kafka partition; 0 for a file',
+    topic_id   String                 COMMENT 'Kafka topic id, also where the epoch is an operator''s number; empty where there is none',
     first_seen DateTime('UTC')        COMMENT 'when it was first read'
 )
 ENGINE = ReplacingMergeTree
