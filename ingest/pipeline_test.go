@@ -114,7 +114,9 @@ type inMemory struct {
 	lines [][]byte
 }
 
-func (p *inMemory) Identity() Identity { return Identity{Cluster: "memory", Topic: "proxy", Epoch: "0", Partition: p.id} }
+func (p *inMemory) Identity() Identity {
+	return Identity{Cluster: "memory", Topic: "proxy", Epoch: "0", Partition: p.id}
+}
 func (p *inMemory) Bounds(context.Context) (int64, int64, error) {
 	return 0, int64(len(p.lines)), nil
 }

@@ -89,7 +89,9 @@ func (w *world) now() time.Time {
 
 type modelPartition struct{ *world }
 
-func (p modelPartition) Identity() Identity { return Identity{Cluster: "c", Topic: "t", Epoch: "0", Partition: 0} }
+func (p modelPartition) Identity() Identity {
+	return Identity{Cluster: "c", Topic: "t", Epoch: "0", Partition: 0}
+}
 
 func (p modelPartition) Bounds(context.Context) (int64, int64, error) {
 	if p.dead {

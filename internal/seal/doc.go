@@ -16,10 +16,11 @@
 // labels of this package as info. S is unknown without K_subject, so S xor C collides only as often as 128-bit blocks do
 // by chance; the slot token is CBC-MAC over messages of exactly two blocks, which is a pseudo-random function.
 //
-// What this promises: a token says nothing about a person without the key; tokens of two cells (a unit and a category, a
-// unit and a domain) or of two months can't be joined by whoever has the database alone. What it does not promise: within
-// one cell and month a person keeps one token, that is what makes counting over days exact; and whoever has the key of a
-// month and a list of staff can compute that month's tokens. So the key lives with the ingester only, and is forgotten.
+// What this promises: a token says nothing about a person without the key; the tokens of two cells (a unit and a category, a
+// unit and a domain) or of two months have nothing in common for whoever has the database alone. What it does not promise:
+// within one cell and month a person keeps one token, which is what makes counting over days exact, so what stands beside the
+// tokens can be matched across cells: the size of a mail, the hours and days on which a token appears. And whoever has the key
+// of a month and a list of staff can compute that month's tokens. So the key lives with the ingester only.
 //
 // # The ratchet
 //
