@@ -7,9 +7,9 @@
 // # What is counted
 //
 //   - requests, blocked requests, bytes to and from the clients: sums.
-//   - people: distinct subjects with at least one request in the cell. It is also the number of contributors to
-//     every other figure of the row, which is what the floor of the views looks at. A subject is a user; where a line
-//     names none, the source address stands for one, so addresses of unauthenticated use are counted as people. A
+//   - people: distinct subjects with at least one request in the cell: the contributors to the row's requests, which is
+//     what the floor of the views looks at. Blocked requests may come from fewer of them. A subject is a user; where a
+//     line names none, the source address stands for one, so addresses of unauthenticated use are counted as people. A
 //     challenge for authentication (407) that names no user adds its requests and bytes, and no subject: whoever answers
 //     it is counted by name in the next request.
 //   - active slots: distinct (person, site, five minutes) of visits. A request to a background destination (CDN,
