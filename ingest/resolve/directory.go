@@ -23,8 +23,9 @@ const maxFaults = 20
 // maxUnit is the longest unit name, in bytes.
 const maxUnit = 128
 
-// A row is what the directory says of a key. An empty tenant means that of the source.
-type row struct{ tenant, population, unit string }
+// A row is what the directory says of a key. An empty tenant means that of the source; user is the canonical name of a row
+// for a user, and empty in others.
+type row struct{ tenant, population, unit, user string }
 
 type key struct{ tenant, name string }
 
@@ -266,6 +267,7 @@ func (d *Directory) addUser(r row, user string) error {
 	if short == "" {
 		return errors.New("user is a domain without a name")
 	}
+	r.user = name
 	d.users[k] = r
 	k.name = short
 	b := d.bare[k]

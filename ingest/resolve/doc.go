@@ -6,7 +6,9 @@
 //     the source, and is never dropped;
 //   - a person of one tenant is never counted in another: a source sees the rows of its own tenant, rows without a
 //     tenant, and those of tenants that the configuration says it serves. What is ambiguous there stays unknown;
-//   - the canonical subject is a function of the line alone, never of the directory: a changed directory renames nobody;
+//   - who is in the directory is one subject, the name in its row, however lines spell it (anna, KOM\anna, anna@kom.se): people
+//     are never counted more than once for their spellings. Who is not is known by the canonical name of the line. So a row
+//     that comes, goes or is renamed can give a person a second subject in the month it happens in, and nothing else can;
 //   - a Subject prints as "[redacted]", whatever prints it; its bytes come out in one place, AppendPersonalData;
 //   - a changed file is swapped in whole, or not at all: a broken new one leaves the old one in use and raises an error
 //     and a metric.

@@ -317,13 +317,17 @@ func (r *Resolver) Mail(sourceTenant string, address []byte) (Who, bool) {
 	return found.who(sourceTenant, newSubject(mail)), ok
 }
 
-// who answers what r says; the zero row says that all is unknown.
+// who answers what r says; the zero row says that all is unknown. A user is who the row names, however the line spells it:
+// people are counted by subject, and one person under three spellings would pass for three.
 func (r row) who(sourceTenant string, subject Subject) Who {
 	if r.unit == "" {
 		return Who{sourceTenant, PopulationUnknown, UnitUnknown, subject}
 	}
 	if r.tenant == "" {
 		r.tenant = sourceTenant
+	}
+	if r.user != "" {
+		subject = newSubject(r.user)
 	}
 	return Who{r.tenant, r.population, r.unit, subject}
 }
