@@ -176,7 +176,8 @@ func Site(name string) SiteBlock {
 	return SiteBlock(sum[:12])
 }
 
-// Tokenizer makes the tokens of one month. It is not safe for concurrent use.
+// Tokenizer makes the tokens of one month. It is not safe for concurrent use. It comes from [StatisticsKey.Tokenizer]; the
+// methods of any other, the zero one included, panic.
 type Tokenizer struct {
 	subject, message    hash.Hash
 	people, slots, mail cipher.Block
@@ -186,6 +187,7 @@ type Tokenizer struct {
 
 // Subject is the pseudonym of a subject of a tenant.
 func (t *Tokenizer) Subject(tenant string, subject []byte) SubjectBlock {
+	t.usable()
 	t.subject.Reset()
 	t.subject.Write([]byte(tenant))
 	t.subject.Write([]byte{0})
@@ -198,6 +200,7 @@ type MessageBlock [16]byte
 
 // Message is the pseudonym of a mail message of a tenant: id is what tells it from others, such as its Message-ID.
 func (t *Tokenizer) Message(tenant string, id []byte) MessageBlock {
+	t.usable()
 	t.message.Reset()
 	t.message.Write([]byte(tenant))
 	t.message.Write([]byte{0})
@@ -228,6 +231,7 @@ func (t *Tokenizer) SlotState(s SubjectBlock, c CellBlock) (state [16]byte) {
 
 // Slot is the token of a person at a site during a five-minute window: window is Unix time / 300 s.
 func (t *Tokenizer) Slot(state [16]byte, site SiteBlock, window uint32) uint64 {
+	t.usable()
 	var w [16]byte
 	copy(w[:12], site[:])
 	binary.BigEndian.PutUint32(w[12:], window)
@@ -239,6 +243,7 @@ func (t *Tokenizer) Slot(state [16]byte, site SiteBlock, window uint32) uint64 {
 }
 
 func (t *Tokenizer) mix(s SubjectBlock, c CellBlock) {
+	t.usable()
 	for i := range s {
 		t.scratch[i] = s[i] ^ c[i]
 	}
