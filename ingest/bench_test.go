@@ -80,9 +80,9 @@ func BenchmarkPipeline(b *testing.B) {
 	parts := w.partitions()
 	started := time.Now()
 	broker := kafkatest.StartFake(b)
-	for b.Loop() {
+	for run := 0; b.Loop(); run++ {
 		b.StopTimer()
-		topic := fmt.Sprintf("proxy-%d", b.N)
+		topic := fmt.Sprintf("proxy-%d", run)
 		broker.Plain.CreateTopic(b, topic, int32(len(parts)))
 		client := broker.Plain.Client(b, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.Lz4Compression()), kgo.MaxBufferedRecords(100_000))
 		for _, p := range parts {
@@ -125,6 +125,5 @@ func BenchmarkPipeline(b *testing.B) {
 		}
 		b.StartTimer()
 		perCore(b, lines, used)
-		break // one run is a million lines
 	}
 }

@@ -34,11 +34,9 @@ type File struct {
 	stdin  io.Reader
 	now    func() time.Time
 	id     Identity
-	head   []byte
 	raw    *countingReader
 	closer io.Closer
 	text   *bufio.Reader
-	packed bool
 	pos    int64 // offset of the next byte of text
 	tail   bool  // a line without end at the end is whole
 	mtime  time.Time

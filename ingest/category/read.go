@@ -325,7 +325,7 @@ func (r *reader) adblock(line []byte) {
 	switch {
 	case bytes.IndexByte(name, '$') >= 0:
 		r.skip(Options)
-	case !anchored && !exception && bytes.IndexAny(rest, "/|^*=&?,") < 0:
+	case !anchored && !exception && !bytes.ContainsAny(rest, "/|^*=&?,"):
 		// DNS filters that read this syntax take hosts lines and bare names as well.
 		rest = uncomment(rest)
 		if bytes.ContainsAny(rest, " \t") {

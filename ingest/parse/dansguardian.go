@@ -138,7 +138,8 @@ func (f *dansGuardian) words(b []byte, e *Event, s *scratch) (Reason, string) {
 	e.Time = ms
 	// a user name may hold spaces: it ends before the address that a URL follows
 	names := trimLeft(b[i:])
-	user, at := token(names, 0)
+	_, at := token(names, 0)
+	var user []byte
 	for {
 		tok, next := token(names, at)
 		url, _ := token(names, next)

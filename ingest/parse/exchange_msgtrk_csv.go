@@ -406,7 +406,8 @@ func (x *exchangeTracking) origins() []Origin {
 func (f *fieldCutter) rfc4180(b []byte, separator byte) bool {
 	f.n = 0
 	for i := 0; ; i++ {
-		start, end := i, len(b)
+		start := i
+		var end int
 		if i < len(b) && b[i] == '"' {
 			start++
 			for i = start; ; i += 2 {

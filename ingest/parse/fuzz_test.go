@@ -78,7 +78,7 @@ func keepsPromises(t *testing.T, p *lineParser, record []byte) {
 			lines++
 		}
 	}
-	if enveloped := bytes.IndexAny(record, "{[\x00") >= 0; answered != lines && !enveloped {
+	if enveloped := bytes.ContainsAny(record, "{[\x00"); answered != lines && !enveloped {
 		t.Errorf("%d lines, %d answers", lines, answered)
 	}
 	if !bytes.Equal(record, original) {

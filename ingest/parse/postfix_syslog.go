@@ -97,7 +97,7 @@ func (p *postfix) read(line []byte, e *Event, s *scratch) (Reason, string) {
 		word, said = text[:colon], text[colon+1:]
 	}
 	known, final := refusal(word)
-	if id == nil && (!known || bytes.Index(said, []byte("; from=<")) < 0 && bytes.Index(said, []byte("; to=<")) < 0) {
+	if id == nil && (!known || !bytes.Contains(said, []byte("; from=<")) && !bytes.Contains(said, []byte("; to=<"))) {
 		return skip, ""
 	}
 	if e.Time, ok = p.stamp(h.stamp); !ok {

@@ -221,7 +221,6 @@ func v6(b []byte) (netip.Addr, bool) {
 				return netip.Addr{}, false
 			}
 			at += copy(out[at:], quad[:])
-			i = len(b)
 			break
 		}
 		out[at], out[at+1] = byte(n>>8), byte(n)
