@@ -50,6 +50,7 @@ type Request struct {
 	BytesIn  uint64 // to the client
 	BytesOut uint64 // from the client
 	NoVisit  bool   // the proxy asked for authentication first: no visit, whatever the site
+	NoPerson bool   // and did not know whom yet: no contributor, only volume
 }
 
 // Watermark marks a batch of a source partition in every block that the batch is written as.
@@ -124,7 +125,8 @@ type grainKey struct {
 	site    SiteRef
 	window  uint32
 	country CountryRef
-	noVisit bool
+
+	noVisit, noPerson bool
 }
 
 type grain struct {
@@ -157,7 +159,7 @@ func (r *Rollup) Reset() {
 	r.sites, r.siteBlocks, r.siteCategory, r.siteDomain, r.domains = r.sites[:0], r.siteBlocks[:0], r.siteCategory[:0], r.siteDomain[:0], r.domains[:0]
 }
 
-// Grains is how much r holds: the distinct (subject, site, five minutes, country), the measure of its memory.
+// Grains is how much r holds: the distinct (subject, site, five minutes, country, kind of request), the measure of its memory.
 func (r *Rollup) Grains() int { return len(r.grains) }
 
 // Subject is the handle of a subject of a group: id is its identity, which leaves r as tokens only.
@@ -235,7 +237,7 @@ func (r *Rollup) Country(code string) CountryRef {
 
 // Add counts a request.
 func (r *Rollup) Add(s SubjectRef, site SiteRef, c CountryRef, q Request) {
-	k := grainKey{s, site, uint32(floorDiv(q.Time, slotSeconds*1000)), c, q.NoVisit}
+	k := grainKey{s, site, uint32(floorDiv(q.Time, slotSeconds*1000)), c, q.NoVisit, q.NoPerson}
 	i, ok := r.grainIndex[k]
 	if !ok {
 		i = uint32(len(r.grains))
@@ -295,7 +297,7 @@ func (r *Rollup) Blocks(w Watermark) ([]Block, error) {
 			sub.month, sub.block = month, tk.Subject(own.Tenant, []byte(sub.id))
 		}
 		site := &r.sites[g.site]
-		c := contribution{g: g, subject: sub, tk: tk, site: &r.siteBlocks[g.site], visit: !site.Background && !g.noVisit}
+		c := contribution{g: g, subject: sub, tk: tk, site: &r.siteBlocks[g.site], visit: !site.Background && !g.noVisit, anonymous: g.noPerson}
 
 		hour := g.window / (3600 / uint32(slotSeconds))
 		if own.Population == Guest {

@@ -39,6 +39,7 @@ const (
 	maxDays     = 4      // UTC days after which a batch is cut: each is three inserts
 	authProxy   = 407    // Proxy Authentication Required (RFC 9110, 15.5.8)
 	unknownSite = "(none)"
+	otherSite   = "(other)" // what is no name of a registered domain, and may hold anything, a person's name included
 )
 
 // Limits bound a batch.
@@ -186,6 +187,7 @@ func (b *eventBatch) event(e *parse.Event) {
 	b.tally.Events++
 	b.sawDay(e.Time)
 	q := aggregate.Request{Time: e.Time, Requests: uint64(e.Count), NoVisit: e.Status == authProxy}
+	q.NoPerson = q.NoVisit && len(bytes.TrimSpace(e.User)) == 0
 	if e.Action == parse.Blocked {
 		q.Blocked = q.Requests
 	}
@@ -241,26 +243,43 @@ func (b *eventBatch) site(e *parse.Event) aggregate.SiteRef {
 	return ref
 }
 
-// describe is what statistics may know of a host.
+// describe is what statistics may know of a host. Its Name tells sites apart and becomes tokens; only its Domain is shown.
 func describe(host []byte, v category.Verdict) aggregate.Site {
 	s := aggregate.Site{Category: v.Category, Background: v.Class == category.Background}
 	if s.Category == "" {
 		s.Category = uncategorised
 	}
-	name := strings.TrimSuffix(strings.ToLower(string(host)), ".")
-	switch ip, err := netip.ParseAddr(name); {
+	name := string(host)
+	canonical, bad := category.Canonical(name) // before ToLower, which would lose the letters of Latin-1
+	if bad == nil {
+		name = canonical
+	}
+	name = strings.TrimSuffix(strings.ToLower(name), ".")
+	switch ip, err := netip.ParseAddr(literal(name)); {
 	case name == "":
 		s.Name, s.Domain = unknownSite, unknownSite
 	case err == nil:
 		s.Name, s.Domain = ip.Unmap().WithZone("").String(), truncated(ip)
+	case bad != nil:
+		s.Name, s.Domain = registrable(name), otherSite
 	default:
-		s.Name = registrable(name)
-		s.Domain = s.Name
+		s.Name, s.Domain = registrable(name), shown(name)
 	}
 	if v.Class == category.Protected {
 		s.Domain = aggregate.ProtectedDomain
 	}
 	return s
+}
+
+// literal is the address in an address literal, [1.2.3.4] or [IPv6:2001:db8::1] (RFC 5321, 4.1.3), in lower case; any other
+// name as it is.
+func literal(name string) string {
+	if inner, ok := strings.CutPrefix(name, "["); ok {
+		if inner, ok = strings.CutSuffix(inner, "]"); ok {
+			return strings.TrimPrefix(inner, "ipv6:")
+		}
+	}
+	return name
 }
 
 // registrable is the public suffix plus one label, or the whole name if it has no more.
@@ -269,6 +288,63 @@ func registrable(name string) string {
 		return site
 	}
 	return name
+}
+
+// shown is what may be read of a canonical name: the registrable domain. Where anybody gets a name for the asking, under a
+// public suffix that is not a registry's (github.io, dyndns.org), that is the domain of whoever gives them out. What is not
+// the name of a registered domain at all is otherSite: a host of an office is often called after who works at it.
+func shown(name string) string {
+	site := registrable(name)
+	if suffix, registry := publicsuffix.PublicSuffix(name); !registry && strings.Contains(suffix, ".") {
+		site = giver(suffix)
+	}
+	if len(name) > maxName || !hasDomain(site) {
+		return otherSite
+	}
+	for _, s := range hostLocal() {
+		if site == s || strings.HasSuffix(name, "."+s) {
+			return otherSite
+		}
+	}
+	return site
+}
+
+const maxName = 253 // octets of a domain name (RFC 1035, 2.3.4, less the length octets)
+
+// hostLocal are suffixes that no registry gives out and offices use (RFC 6762, RFC 8375, and ICANN's list of collisions).
+func hostLocal() []string {
+	return []string{"local", "localdomain", "localhost", "lan", "home", "internal", "intranet", "intra", "private", "corp", "workgroup", "home.arpa"}
+}
+
+// giver is the registrable domain, by the rules of registries alone, of a public suffix that is not a registry's.
+func giver(suffix string) string {
+	for rest := suffix; ; {
+		_, parent, found := strings.Cut(rest, ".")
+		if !found {
+			return rest
+		}
+		if of, registry := publicsuffix.PublicSuffix(parent); registry && of == parent {
+			return rest
+		}
+		rest = parent
+	}
+}
+
+// hasDomain says whether name is two labels or more of letters, digits and hyphens, the last of them not a number.
+func hasDomain(name string) bool {
+	labels := strings.Split(name, ".")
+	for _, l := range labels {
+		if l == "" || len(l) > 63 {
+			return false
+		}
+		for _, c := range []byte(l) {
+			if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-') {
+				return false
+			}
+		}
+	}
+	last := labels[len(labels)-1]
+	return len(labels) > 1 && strings.Trim(last, "0123456789") != "" && !strings.HasPrefix(last, "0x")
 }
 
 // truncated is an address as it may be shown: the network it is in, IPv4 /16, IPv6 /48.

@@ -146,7 +146,99 @@ func TestDomainsOfAddresses(t *testing.T) {
 		b.event(web("anna", "10.1.2.3", host, noon))
 	}
 	equal(t, "domains of the unit", slices.DeleteFunc(cells(t, b, "web_domains_daily", 4, 5), func(s string) bool { return !strings.HasPrefix(s, "school") }),
-		"school 198.51.0.0/16", "school 2001:db8:1::/48", "school 203.0.0.0/16", "school example.co.uk", "school intranet", "school co.uk", "school (none)")
+		"school 198.51.0.0/16", "school 2001:db8:1::/48", "school 203.0.0.0/16", "school example.co.uk", "school (other)", "school co.uk", "school (none)")
+}
+
+// What a host may be shown as: a name that people choose for themselves, or that an office gives its machines, is not read.
+func TestDomainsThatAreShown(t *testing.T) {
+	for host, want := range map[string]string{
+		"pc-anna-berg": "(other)", "anna%20berg.se": "(other)", "3232235777": "(other)", "0x7f.1": "(other)", "10.0x7f": "(other)", "1.2.3.4.5": "(other)",
+		"annaberg.dyndns.org": "dyndns.org", "annaberg.github.io": "github.io", "a.b.annaberg.github.io": "github.io", "github.io": "github.io",
+		"d111.cloudfront.net": "cloudfront.net", "annabakar.blogspot.co.uk": "blogspot.co.uk", "anna.s3.eu-north-1.amazonaws.com": "amazonaws.com",
+		"anna.berg.local": "(other)", "pc-anna.kommun.local": "(other)", "anna.lan": "(other)", "anna.home": "(other)", "anna.internal": "(other)",
+		"pc.anna.localdomain": "(other)", "anna.corp": "(other)", "anna.home.arpa": "(other)", "home.arpa": "(other)", "anna.intra": "(other)",
+		"anna.workgroup": "(other)", "ANNA.LAN.": "(other)",
+		"pc_anna.se": "(other)", "my_cdn.example.se": "example.se", "anna@berg.se": "(other)", "c d.se": "(other)", "anna..se": "(other)",
+		"x/anna.berg": "(other)", "a,b.se": "(other)", "'; drop.se": "(other)", "\x00.se": "(other)", "anna\n.se": "(other)",
+		strings.Repeat("a", 64) + ".se": "(other)", strings.Repeat("a.", 130) + "se": "(other)", "..": "(other)", "-": "(other)", "[": "(other)", "[]": "(other)",
+		"www.räksmörgås.se": "xn--rksmrgs-5wao1o.se", "www.r\xe4ksm\xf6rg\xe5s.se": "xn--rksmrgs-5wao1o.se",
+		"www.shop.example": "shop.example", "WWW.Example.CO.UK.": "example.co.uk", "foreningen.pp.se": "foreningen.pp.se", "": "(none)",
+		"10.1.77.12": "10.1.0.0/16", "[10.1.77.12]": "10.1.0.0/16", "[ipv6:2001:db8:1:2:3:4:5:6]": "2001:db8:1::/48",
+		"[2001:db8:1:2::3]": "2001:db8:1::/48", "fe80::1%anna": "fe80::/48", "77.12]": "(other)", "[anna.berg]": "(other)",
+	} {
+		b := newBatch(t, "squid_native")
+		b.event(web("anna", "10.1.2.3", host, noon))
+		equal(t, fmt.Sprintf("%q", host), cells(t, b, "web_domains_daily", 4, 5), "school "+want, " "+want)
+	}
+}
+
+// The same of mail, both with others and within.
+func TestDomainsOfMailThatAreShown(t *testing.T) {
+	for address, want := range map[string]string{
+		"anna.berg": "(other)", "karin_nilsson": "(other)", "/o=exch/ou=grp/cn=recipients/cn=anna.berg": "(other)",
+		"imceaex-_o=org_cn=anna": "(other)", "imceaex-_o=org_cn=anna@paper.example": "paper.example", "anna@pc-bo-lind": "(other)", "pc-bo-lind": "(other)",
+		"anna@[ipv6:2001:db8:1:2:3:4:5:6]": "2001:db8:1::/48", "anna@[IPv6:2001:db8:1:2:3:4:5:6]": "2001:db8:1::/48",
+		"anna@[10.1.77.12]": "10.1.0.0/16", "anna@77.12]": "(other)", "anna@c d.se": "(other)", "\"a@b\"@paper.example": "paper.example", "anna@": "(other)",
+		"anna@anna-berg.dyndns.org": "dyndns.org", "": "(none)", "x@Mail.PAPER.example": "paper.example", "x@paper.example>": "(other)",
+	} {
+		for _, within := range []bool{false, true} {
+			b := newBatch(t, "squid_native")
+			b.internal["norrbo.example"] = struct{}{}
+			if domain := strings.ToLower(string(mailDomain([]byte(address)))); within {
+				if domain == "" {
+					continue
+				}
+				b.internal[domain] = struct{}{}
+			}
+			e := &parse.Event{}
+			e.Reset()
+			e.Kind, e.Time, e.MessageID, e.From, e.To = parse.Mail, noon.UnixMilli(), []byte("1"), []byte(address), [][]byte{[]byte("anna@norrbo.example")}
+			b.event(e)
+			for _, domain := range cells(t, b, "mail_domains_daily", 7) {
+				if domain != want && !(within && domain == "norrbo.example") {
+					t.Errorf("%q, within %v: shown as %q, want %q", address, within, domain, want)
+				}
+			}
+		}
+	}
+}
+
+// A challenge before a sign-in is volume: the address that it went to is not one more person.
+func TestChallengesAreNotPeople(t *testing.T) {
+	b := newBatch(t, "squid_native")
+	challenge := func(user, ip string) {
+		e := web(user, ip, "example.org", noon)
+		e.Status = 407
+		b.event(e)
+	}
+	for i := range 3 {
+		ip := fmt.Sprintf("10.1.2.%d", i+1)
+		challenge("", ip)
+		challenge(" ", ip)
+		b.event(web(fmt.Sprintf("p%d", i), ip, "example.org", noon))
+		challenge(fmt.Sprintf("p%d", i), ip)
+	}
+	challenge("wrong.password", "10.1.2.9")
+	const requests, people, slots = 7, 11, 12
+	equal(t, "unit, requests, people, slots", cells(t, b, "web_hourly", 4, 5, requests, people, slots),
+		"office uncategorised 13 4 3", "office  13 4 3", " uncategorised 13 4 3", "  13 4 3")
+
+	b.Begin(noon)
+	challenge("", "10.1.2.1")
+	b.event(web("", "10.1.2.1", "example.org", noon)) // an address that is let in without a name is one
+	challenge("", "10.1.2.1")
+	challenge("", "10.1.2.2")
+	equal(t, "without sign-in", cells(t, b, "web_hourly", 4, 5, requests, people, slots),
+		"office uncategorised 4 1 1", "office  4 1 1", " uncategorised 4 1 1", "  4 1 1")
+}
+
+// One person whom lines spell in three ways is one.
+func TestSpellingsAreOnePerson(t *testing.T) {
+	b := newBatch(t, "squid_native")
+	for _, user := range []string{"anna", `KOM\anna`, "Anna@kom.se"} {
+		b.event(web(user, "10.1.2.3", "example.org", noon))
+	}
+	equal(t, "unit, requests, people", cells(t, b, "web_hourly", 4, 5, 7, 11), "school uncategorised 3 1", "school  3 1", " uncategorised 3 1", "  3 1")
 }
 
 func TestMailDirections(t *testing.T) {

@@ -85,9 +85,14 @@ type person struct {
 	ours bool
 }
 
-// mailDomain is what follows the last @ of an address.
+// mailDomain is what follows the last @ of an address; nothing without one, as in what Exchange calls its own addresses
+// (/o=.../cn=recipients/cn=NAME), which are a person's name from end to end.
 func mailDomain(address []byte) []byte {
-	return address[bytes.LastIndexByte(address, '@')+1:]
+	at := bytes.LastIndexByte(address, '@')
+	if at < 0 {
+		return nil
+	}
+	return address[at+1:]
 }
 
 // messageID is what tells a message from others. A source that names none is taken at its word: another time, sender or
@@ -107,12 +112,11 @@ func (b *eventBatch) count(m aggregate.Message, w resolve.Who, direction string,
 	m.Group = aggregate.Group{Tenant: w.Tenant, Population: w.Population, Unit: w.Unit, Zone: b.zone(w.Tenant)}
 	b.identity = w.Subject.AppendPersonalData(b.identity[:0])
 	m.Subject = b.identity
-	domain := mailDomain(other)
-	switch {
-	case len(domain) == 0:
+	switch domain := mailDomain(other); {
+	case len(other) == 0:
 		m.Domain, m.Category = nobody, uncategorised
-	case internal:
-		m.Domain, m.Category = describe(domain, b.lists.Lookup(domain)).Name, internalCategory
+	case len(domain) == 0:
+		m.Domain, m.Category = otherSite, uncategorised
 	default:
 		s, ok := b.otherSides[string(domain)]
 		if !ok {
@@ -120,6 +124,9 @@ func (b *eventBatch) count(m aggregate.Message, w resolve.Who, direction string,
 			b.otherSides[string(domain)] = s
 		}
 		m.Domain, m.Category = s.Domain, s.Category
+	}
+	if internal {
+		m.Category = internalCategory
 	}
 	if err := b.mailRollup.Add(m); err != nil && b.err == nil {
 		b.err = err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"tillsyn/internal/clickhouse"
@@ -17,23 +18,15 @@ type Figure struct {
 }
 
 // TruthFigures are the cells that must be in the tables, by a name that holds all keys. What the generator tells apart
-// and the tables do not (addresses as domains are truncated) is added up, and its name is in sums: people then can't be
+// and the tables do not (addresses as domains are truncated, bare names and names that somebody gave away are not shown) is added up, and its name is in sums: people then can't be
 // compared.
 func TruthFigures(truth *synthetic.Truth) (cells map[string]Figure, sums map[string]bool) {
 	cells, sums = map[string]Figure{}, map[string]bool{}
 	for c := range truth.Cells() {
-		domain := c.Domain
-		if ip, err := netip.ParseAddr(domain); err == nil {
-			bits := 48
-			if ip = ip.Unmap(); ip.Is4() {
-				bits = 16
-			}
-			domain = netip.PrefixFrom(ip, bits).Masked().String()
-		}
 		if c.Population == synthetic.PopulationGuest && (c.Unit != "" || c.Category+c.Domain+c.Country != "") {
 			continue // volume only
 		}
-		name := fmt.Sprint([]string{c.Level, c.Period, c.Tenant, c.Population, c.Unit, c.Category, domain, c.Country})
+		name := fmt.Sprint([]string{c.Level, c.Period, c.Tenant, c.Population, c.Unit, c.Category, shown(c.Domain), c.Country})
 		f, ok := cells[name]
 		sums[name] = sums[name] || ok
 		f.Requests += uint64(c.Requests)
@@ -45,6 +38,29 @@ func TruthFigures(truth *synthetic.Truth) (cells map[string]Figure, sums map[str
 		cells[name] = f
 	}
 	return cells, sums
+}
+
+// shown is what the tables say for a domain of the truth. The suffixes are those that the invented sites stand under.
+func shown(domain string) string {
+	if ip, err := netip.ParseAddr(domain); err == nil {
+		bits := 48
+		if ip = ip.Unmap(); ip.Is4() {
+			bits = 16
+		}
+		return netip.PrefixFrom(ip, bits).Masked().String()
+	}
+	if domain == "" || domain[0] == '(' {
+		return domain
+	}
+	if !strings.Contains(domain, ".") {
+		return "(other)"
+	}
+	for _, s := range []string{"akamaihd.net", "akamaized.net", "azureedge.net", "blogspot.com", "cloudfront.net", "fastly.net", "github.io", "googleapis.com"} {
+		if strings.HasSuffix(domain, "."+s) {
+			return s
+		}
+	}
+	return domain
 }
 
 // TableFigures are the cells that are in the tables, named as TruthFigures names them.

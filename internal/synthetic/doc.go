@@ -39,7 +39,8 @@
 //   - subject: the user name in lower case (Unicode), with its domain part, as UTF-8; the source address where there is none.
 //   - tenant, population, unit: those of the directory's row for the user name, else of the most specific subnet of the
 //     source address, else unit "unknown" of population "unknown" in the tenant of the source. Unit "" is all units.
-//   - people: distinct subjects with at least one request in the cell over its period. active_slots: distinct (subject, site,
+//   - people: distinct subjects with at least one request in the cell over its period that names a user or is no challenge
+//     (407): a challenge without a user is of somebody who signs in next. active_slots: distinct (subject, site,
 //     five-minute window), the window being floor(Unix seconds / 300), of requests that are visits. A visit is a request
 //     to a host whose class is not background and whose status is not 407. Both are 0 for population guest.
 //   - site: the registrable domain (public suffix and one label more) of the host; the host itself where it is an address, a
@@ -52,7 +53,7 @@
 //   - hour: of UTC. day, month: of Europe/Stockholm. A cell's month is the calendar month, so far as the run reaches.
 //
 // What a format can't say (Format), its readers can't know, and its truth is that of what is left: no server, no country; no
-// bytes, 0; no verdict, nothing blocked; no status, a challenge is a visit like any other. Whole seconds change nothing.
+// bytes, 0; no verdict, nothing blocked; no status, a challenge is a visit like any other, and its address a person. Whole seconds change nothing.
 //
 // # Mail
 //

@@ -21,9 +21,6 @@ func (r *random) below(n uint32) uint32 {
 	return uint32(r.pcg.Uint64() >> 32 * uint64(n) >> 32)
 }
 
-// between answers a number from low to high, both included.
-func (r *random) between(low, high int) int { return low + int(r.below(uint32(high-low+1))) }
-
 // chance is true in perMille of 1000 cases.
 func (r *random) chance(perMille uint32) bool { return r.below(1000) < perMille }
 

@@ -311,7 +311,9 @@ func (r *reader) read(t *testing.T, e *Event, f Format, classes map[string]strin
 			if who[1] == "guest" {
 				continue
 			}
-			r.people[c][subject] = true
+			if e.User != "" || e.Status != 407 || !f.Status {
+				r.people[c][subject] = true
+			}
 			if class != "background" && (e.Status != 407 || !f.Status) {
 				r.slots[c][slot] = true
 			}

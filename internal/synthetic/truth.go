@@ -77,8 +77,8 @@ type Truth struct {
 const words = 16
 
 // measures are the numbers of a cell: slots are those of visits, loose those with challenges (407) among them, as readers see
-// them who don't see a status.
-type measures struct{ requests, blocked, in, out, people, slots, loose int64 }
+// them who don't see a status; loosePeople are the people whom these see.
+type measures struct{ requests, blocked, in, out, people, slots, loose, loosePeople int64 }
 
 // add adds what can be added over periods and units; people over periods cannot.
 func (a *measures) add(b *measures) {
@@ -130,16 +130,35 @@ func (g *grid) each(f func(row, column int, c *measures)) {
 // A witness is what the truth remembers of a subject: where it has been counted in the periods that are not over. Units
 // are sums of their subjects, because a subject is of one unit.
 type witness struct {
-	hour, day, month            int32 // those that the sets are about
+	hour, day, month int32   // those that the sets are about
+	known            counted // as a person
+	loose            counted // by readers who don't see a status; the same for a user
+	window           int64
+	seen             []slot // in this window
+	last             slot
+	unit             int32
+	guest            bool
+}
+
+// counted is where a subject has been counted, as bits.
+type counted struct {
 	hourCategories              uint64
 	dayCategories, dayCountries uint64
 	monCategories, monCountries uint64
 	dayDomains, monDomains      [words]uint64
-	window                      int64
-	seen                        []slot // in this window
-	last                        slot
-	unit                        int32
-	guest                       bool
+}
+
+// turn empties the sets of the hour that is over, and of the day and month if they are.
+func (k *counted) turn(day, month bool) {
+	k.hourCategories = 0
+	if day {
+		k.dayCategories, k.dayCountries = 0, 0
+		clear(k.dayDomains[:])
+	}
+	if month {
+		k.monCategories, k.monCountries = 0, 0
+		clear(k.monDomains[:])
+	}
 }
 
 // A slot is a site in a five-minute window; category and country are of the host and of its server.
@@ -242,54 +261,22 @@ func (t *truth) count(p *pending, e *Event) {
 		return
 	}
 
-	bit := uint64(1) << category
 	if w.hour != t.hour {
-		w.hour, w.hourCategories = t.hour, 0
-		if w.day != t.day {
-			w.day, w.dayCategories, w.dayCountries = t.day, 0, 0
-			clear(w.dayDomains[:])
-			if w.month != t.month {
-				w.month, w.monCategories, w.monCountries = t.month, 0, 0
-				clear(w.monDomains[:])
-			}
-		}
+		w.hour = t.hour
+		day, month := w.day != t.day, w.month != t.month
+		w.day, w.month = t.day, t.month
+		w.known.turn(day, month)
+		w.loose.turn(day, month)
 	}
-	if w.hourCategories&bit == 0 {
-		if w.hourCategories == 0 {
-			t.byHour.cell(row, t.all).people++
-			if w.dayCategories == 0 {
-				t.byDay.cell(row, t.all).people++
-				if w.monCategories == 0 {
-					t.byMonth.cell(row, t.all).people++
-				}
-			}
-		}
-		w.hourCategories |= bit
-		h.people++
-		if w.dayCategories&bit == 0 {
-			w.dayCategories |= bit
-			t.byDay.cell(row, category).people++
-			if w.monCategories&bit == 0 {
-				w.monCategories |= bit
-				t.byMonth.cell(row, category).people++
-			}
-		}
-	}
-	if at, b := domain>>6, uint64(1)<<(domain&63); w.dayDomains[at]&b == 0 {
-		w.dayDomains[at] |= b
-		d.people++
-		if w.monDomains[at]&b == 0 {
-			w.monDomains[at] |= b
-			t.domainMonth.cell(row, domain).people++
-		}
-	}
-	if b := uint64(1) << country; w.dayCountries&b == 0 {
-		w.dayCountries |= b
-		c.people++
-		if w.monCountries&b == 0 {
-			w.monCountries |= b
-			t.countryMon.cell(row, country).people++
-		}
+	// A subject is a user or an address, for good: only for addresses can the two readings differ.
+	switch {
+	case p.user != userNone:
+		t.person(&w.known, row, category, domain, country, 1, 1)
+	case e.Status == 407:
+		t.person(&w.loose, row, category, domain, country, 0, 1)
+	default:
+		t.person(&w.known, row, category, domain, country, 1, 0)
+		t.person(&w.loose, row, category, domain, country, 0, 1)
 	}
 
 	if host.background {
@@ -345,6 +332,52 @@ func (t *truth) count(p *pending, e *Event) {
 	}
 }
 
+// person counts a subject where it has not been counted in the periods that are not over: people and loose say which of the
+// two numbers of people k is about.
+func (t *truth) person(k *counted, row, category, domain, country int, people, loose int64) {
+	count := func(c *measures) {
+		c.people += people
+		c.loosePeople += loose
+	}
+	if bit := uint64(1) << category; k.hourCategories&bit == 0 {
+		if k.hourCategories == 0 {
+			count(t.byHour.cell(row, t.all))
+			if k.dayCategories == 0 {
+				count(t.byDay.cell(row, t.all))
+				if k.monCategories == 0 {
+					count(t.byMonth.cell(row, t.all))
+				}
+			}
+		}
+		k.hourCategories |= bit
+		count(t.byHour.cell(row, category))
+		if k.dayCategories&bit == 0 {
+			k.dayCategories |= bit
+			count(t.byDay.cell(row, category))
+			if k.monCategories&bit == 0 {
+				k.monCategories |= bit
+				count(t.byMonth.cell(row, category))
+			}
+		}
+	}
+	if at, b := domain>>6, uint64(1)<<(domain&63); k.dayDomains[at]&b == 0 {
+		k.dayDomains[at] |= b
+		count(t.domainDay.cell(row, domain))
+		if k.monDomains[at]&b == 0 {
+			k.monDomains[at] |= b
+			count(t.domainMonth.cell(row, domain))
+		}
+	}
+	if b := uint64(1) << country; k.dayCountries&b == 0 {
+		k.dayCountries |= b
+		count(t.countryDay.cell(row, country))
+		if k.monCountries&b == 0 {
+			k.monCountries |= b
+			count(t.countryMon.cell(row, country))
+		}
+	}
+}
+
 // turn closes the periods that are over and opens those of a time in milliseconds.
 func (t *truth) turn(millis int64) {
 	t.closeHour()
@@ -389,6 +422,7 @@ func (t *truth) keep(g *grid, level uint8, period int32) {
 			sum := g.cell(units+t.m.units[row].pair, column)
 			sum.add(c)
 			sum.people += c.people
+			sum.loosePeople += c.loosePeople
 		}
 	})
 	g.each(func(row, column int, c *measures) {
@@ -514,7 +548,7 @@ func (t *Truth) cell(s *stored, country string) Cell {
 		c.Blocked = 0
 	}
 	if !t.format.Status {
-		c.ActiveSlots = s.loose
+		c.ActiveSlots, c.People = s.loose, s.loosePeople
 	}
 	if units := len(m.units); int(s.row) < units {
 		u := m.units[s.row]
