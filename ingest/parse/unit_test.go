@@ -203,7 +203,7 @@ func TestHostileLines(t *testing.T) {
 		{"the longest", long(MaxLine - len(long(0))), ""},
 		{"one more", long(MaxLine - len(long(0)) + 1), "too_long"},
 		{"bad between good", long(1) + "\n\x00\xff\xfe\n" + long(1), "event,nul_byte,event"},
-		{"utf-16", "\xff\xfe1\x007\x006\x00", "nul_byte"},
+		{"utf-16, which is decoded", "\xff\xfe1\x007\x006\x00", "truncated"},
 		{"empty", "", "none"},
 		{"only line ends", "\r\n\n\r\n   \n\t\n#x\n  # y", "none"},
 		{"carriage returns", long(1) + "\r\r\n", "event"},
@@ -249,8 +249,9 @@ func TestNothingAllocates(t *testing.T) {
 		}
 		p := mustNew(t, sampleOptions(t, path))
 		said := false
-		event, reject := func(*Event) { said = true }, func(r Reject) { said = r.Reason != ContradictoryHeader }
-		// headers, which are rare, may allocate
+		// Headers, which are rare, may allocate, and so may text that is no JSON: the reader of JSON describes each in an error.
+		json := strings.Contains(path, "json")
+		event, reject := func(*Event) { said = true }, func(r Reject) { said = r.Reason != ContradictoryHeader && !json }
 		var rows []byte
 		for _, line := range bytes.SplitAfter(record, []byte("\n")) {
 			said = false
