@@ -31,6 +31,7 @@ type town struct {
 	lists    *category.Lists
 	source   Source
 	now      time.Time
+	key      seal.StatisticsKey
 }
 
 func newTown(t testing.TB, cfg synthetic.Config) *town {
@@ -90,8 +91,9 @@ func newTown(t testing.TB, cfg synthetic.Config) *town {
 	if err != nil {
 		t.Fatal(err)
 	}
+	now := from.AddDate(0, 0, cfg.Days+1)
 	return &town{m, resolver, keeper.Lists(), Source{Topic: "proxy", Tenant: synthetic.Tenants()[0].Name, Format: cfg.Format, TimeZone: synthetic.TimeZone},
-		from.AddDate(0, 0, cfg.Days+1)}
+		now, seal.NewStatisticsKey(seal.MonthOf(now.Add(-MaxAge)))}
 }
 
 func (w *town) ingester(t testing.TB, sink Sink, batch Limits) *Ingester {
@@ -99,7 +101,7 @@ func (w *town) ingester(t testing.TB, sink Sink, batch Limits) *Ingester {
 	cfg := DefaultConfig()
 	cfg.Batch = batch
 	in, err := New(cfg, Dependencies{
-		Sink: sink, Resolver: w.resolver, Lists: w.lists, Key: seal.NewStatisticsKey(seal.MonthOf(w.now.Add(-MaxAge))),
+		Sink: sink, Resolver: w.resolver, Lists: w.lists, Key: w.key,
 		Now: func() time.Time { return w.now }, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
