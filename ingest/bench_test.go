@@ -74,12 +74,13 @@ func BenchmarkFold(b *testing.B) {
 
 // The whole pipeline: a Kafka of the test's own process, whose processor time is in the figure, and the real engine in
 // another process, whose is not.
-func BenchmarkPipeline(b *testing.B) {
+func BenchmarkPipeline(b *testing.B) { benchmarkPipeline(b, kafkatest.StartFake(b)) }
+
+func benchmarkPipeline(b *testing.B, broker *kafkatest.Broker) {
 	const lines = 1_000_000
 	w := benchTown(b, lines)
 	parts := w.partitions()
 	started := time.Now()
-	broker := kafkatest.StartFake(b)
 	var used time.Duration
 	run := 0
 	for ; b.Loop(); run++ {

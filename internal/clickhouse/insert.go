@@ -63,7 +63,7 @@ func (db *DB) Insert(ctx context.Context, in Insert) error {
 	return nil
 }
 
-func (db *DB) insert(ctx context.Context, in Insert) error {
+func (db *DB) insert(ctx context.Context, in Insert) (err error) {
 	rows, err := size(in.Columns)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotInserted, err)
@@ -79,8 +79,17 @@ func (db *DB) insert(ctx context.Context, in Insert) error {
 	if timeout == 0 {
 		timeout = db.cfg.InsertTimeout
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	// The driver watches the context of a batch, and its watch may see an end that comes just after a successful Send: it then
+	// closes a connection that is somebody else's by now (contextWatchdog in clickhouse-go 2.50). So a context that an insert
+	// has succeeded with ends by its deadline only, whatever becomes of the caller's.
+	caller := ctx
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(caller), timeout)
+	detach := context.AfterFunc(caller, cancel)
+	defer func() {
+		if detach(); err != nil {
+			cancel()
+		}
+	}()
 	settings := insertSettings()
 	settings["max_execution_time"] = seconds(timeout)
 	if in.Token != "" {

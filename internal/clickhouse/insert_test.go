@@ -403,3 +403,20 @@ func TestInsertOverABrokenLine(t *testing.T) {
 		t.Errorf("the test did not reach every outcome: %v", outcome)
 	}
 }
+
+// A caller whose context ends as soon as an insert has succeeded must not cost the next user of the connection anything.
+func TestContextThatEndsAfterAnInsert(t *testing.T) {
+	db := owner(t)
+	ctx := context.Background()
+	if err := db.Exec(ctx, "CREATE TABLE ended (x UInt64) ENGINE = MergeTree ORDER BY x", nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 400 {
+		once, cancel := context.WithCancel(ctx)
+		err := db.Insert(once, Insert{Query: "INSERT INTO ended (x)", Columns: []any{[]uint64{uint64(i)}}})
+		cancel()
+		if err != nil {
+			t.Fatalf("insert %d: %v", i, err)
+		}
+	}
+}
