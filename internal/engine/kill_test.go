@@ -73,7 +73,7 @@ func TestKillBeforeFileChangesOfAnInsert(t *testing.T) {
 		kills++
 		if rows, seen, _ := run(at); rows == 1000 {
 			whole++
-		} else if seen < at {
+		} else if seen < at-2 { // threads write the count, and the last of them may be a little behind
 			t.Errorf("killed at %d: only %d changes were seen, and no row is there", at, seen)
 		}
 	}
