@@ -97,6 +97,8 @@ func FuzzSquidNative(f *testing.F) { fuzzFormat(f, "squid_native") }
 
 func FuzzSquidCommon(f *testing.F) { fuzzFormat(f, "squid_common") }
 
+func FuzzSquidCombined(f *testing.F) { fuzzFormat(f, "squid_combined") }
+
 func FuzzSquidLogformat(f *testing.F) {
 	for _, path := range samples(f) {
 		record, err := os.ReadFile(path)

@@ -75,6 +75,10 @@ func FuzzBluecoatW3C(f *testing.F) { fuzzWeb(f, Options{Format: "bluecoat_w3c"})
 
 func FuzzBluecoatW3CLayout(f *testing.F) { fuzzWeb(f, Options{Format: "bluecoat_w3c", Layout: "main"}) }
 
+func FuzzBluecoatW3CReporter(f *testing.F) {
+	fuzzWeb(f, Options{Format: "bluecoat_w3c", Layout: "bcreportermain_v1"})
+}
+
 func FuzzBluecoatKV(f *testing.F) { fuzzWeb(f, Options{Format: "bluecoat_kv"}) }
 
 func FuzzFortigateKV(f *testing.F) { fuzzWeb(f, Options{Format: "fortigate_kv"}) }
