@@ -51,6 +51,7 @@ type Binding struct {
 	Tenant     string
 	Population string
 	Unit       string
+	Kind       string // web or mail: each has keys of its own, so that each can die at its own time
 	Subject    []byte // whose events; personal data
 	Day        Day
 	Tag        Tag // of Subject on Day
@@ -72,7 +73,7 @@ func (b *Binding) info(r Role) []byte {
 	}
 	var day [4]byte
 	binary.BigEndian.PutUint32(day[:], uint32(b.Day))
-	return framed([]byte(labelShare), []byte(r), []byte(b.Deployment), []byte(b.Tenant), []byte(b.Population), []byte(b.Unit),
+	return framed([]byte(labelShare), []byte(r), []byte(b.Deployment), []byte(b.Tenant), []byte(b.Population), []byte(b.Unit), []byte(b.Kind),
 		subject, day[:], b.Tag[:], b.Key[:])
 }
 
@@ -142,8 +143,8 @@ func (s *Sealer) NewKey(b Binding) (*SealingKey, WrappedKey, error) {
 	if s == nil || !s.valid {
 		return nil, w, errors.New("this Sealer has no keys; take one from NewSealer")
 	}
-	if b.Tenant == "" || len(b.Subject) == 0 || b.Tag == (Tag{}) {
-		return nil, w, errors.New("a data key needs a tenant, a subject and its tag")
+	if b.Tenant == "" || b.Kind == "" || len(b.Subject) == 0 || b.Tag == (Tag{}) {
+		return nil, w, errors.New("a data key needs a tenant, a kind, a subject and its tag")
 	}
 	rand.Read(w.ID[:])
 	b.Deployment, b.Key = s.deployment, w.ID

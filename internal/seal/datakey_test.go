@@ -25,7 +25,7 @@ func office(t testing.TB, suite Suite) (*Sealer, map[Role]PrivateKey) {
 }
 
 func binding() Binding {
-	return Binding{Deployment: "norrbo", Tenant: "norrbo", Population: "staff", Unit: "skola", Subject: []byte("anna"), Day: 20_000, Tag: Tag{1}}
+	return Binding{Deployment: "norrbo", Tenant: "norrbo", Population: "staff", Unit: "skola", Kind: "web", Subject: []byte("anna"), Day: 20_000, Tag: Tag{1}}
 }
 
 func TestApprovingIsOpeningShares(t *testing.T) {
