@@ -1,4 +1,4 @@
--- Purge drops partitions. ALTER DELETE is what DROP PARTITION needs; the tables hold statistics and rejects, no identities.
+-- Purge drops partitions. ALTER DELETE is what DROP PARTITION needs; the tables hold statistics, rejects and ciphertext.
 -- These settings hold expressions that read columns, whatever the grants say.
 CREATE ROLE IF NOT EXISTS tillsyn_purge SETTINGS additional_table_filters READONLY,
     additional_result_filter READONLY,
@@ -13,3 +13,10 @@ GRANT SELECT ON system.parts TO tillsyn_purge;
 GRANT SELECT ON system.detached_parts TO tillsyn_purge;
 GRANT SELECT, ALTER DELETE ON tillsyn.mail_hourly TO tillsyn_purge;
 GRANT SELECT, ALTER DELETE ON tillsyn.mail_domains_daily TO tillsyn_purge;
+GRANT SELECT, ALTER DELETE ON tillsyn.web_keys TO tillsyn_purge;
+GRANT SELECT, ALTER DELETE ON tillsyn.mail_keys TO tillsyn_purge;
+GRANT SELECT, ALTER DELETE ON tillsyn.web_capsules TO tillsyn_purge;
+GRANT SELECT, ALTER DELETE ON tillsyn.mail_capsules TO tillsyn_purge;
+-- A hold copies sealed rows before their day goes.
+GRANT SELECT, INSERT, ALTER DELETE ON tillsyn.held_keys TO tillsyn_purge;
+GRANT SELECT, INSERT, ALTER DELETE ON tillsyn.held_capsules TO tillsyn_purge;
