@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/goccy/go-yaml"
 
 	"tillsyn/schemas"
@@ -406,14 +407,37 @@ func TestIngestHealthCheck(t *testing.T) {
 	}
 }
 
-// Where the compose plugin is there, it must accept the file.
+// What 'docker compose config' checks: the library that reads compose files for it reads this one, against the Compose
+// Specification's schema, with every reference between services, secrets, configs and networks resolved.
 func TestComposeConfig(t *testing.T) {
-	if err := exec.CommandContext(t.Context(), "docker", "compose", "version").Run(); err != nil {
-		t.Log("docker compose is not here: the file was read by the tests above only")
-		return
+	o, err := cli.NewProjectOptions([]string{"../docker-compose.yml"}, cli.WithName("tillsyn"), cli.WithConsistency(true), cli.WithProfiles([]string{"*"}))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), "docker", "compose", "--file", "../docker-compose.yml", "config", "--quiet").CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
+	project, err := o.LoadProject(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(project.Services) != len(compose(t).Services) {
+		t.Errorf("%d services were read, the file has %d", len(project.Services), len(compose(t).Services))
+	}
+	if _, err := project.MarshalYAML(); err != nil {
+		t.Error(err)
+	}
+	// And it does refuse: a reference to nothing, and a word that the specification does not have.
+	for _, broken := range []string{"services: {a: {image: a, secrets: [nowhere]}}", "services: {a: {image: a, helthcheck: {}}}"} {
+		o, err := cli.NewProjectOptions(nil, cli.WithName("tillsyn"), cli.WithConsistency(true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "docker-compose.yml")
+		if err := os.WriteFile(file, []byte(broken), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o.ConfigPaths = []string{file}
+		if _, err := o.LoadProject(t.Context()); err == nil {
+			t.Errorf("%s was taken", broken)
+		}
 	}
 }
 
