@@ -262,11 +262,26 @@ func split(signed []byte) (text, signatures []byte, ok bool) {
 // with a wrong signature of a known name, with a signature of anybody else, with one that stands twice, and one that nobody of
 // them has signed: a note holds what was checked and nothing beside it.
 func Open(signed []byte, verifiers ...string) (text []byte, by []string, err error) {
-	list := make([]note.Verifier, len(verifiers))
+	text, keys, err := openNote(signed, verifiers)
+	for _, v := range keys {
+		name, _, _ := strings.Cut(v, "+")
+		by = append(by, name)
+	}
+	return text, by, err
+}
+
+// openNote is Open, but answers the verifier keys of those who signed: of two keys of one name, which one it was.
+func openNote(signed []byte, verifiers []string) (text []byte, by []string, err error) {
+	type key struct {
+		name string
+		hash uint32
+	}
+	list, texts := make([]note.Verifier, len(verifiers)), map[key]string{}
 	for i, v := range verifiers {
 		if list[i], err = note.NewVerifier(v); err != nil {
 			return nil, nil, errors.New("open a signed document: a verifier key can't be read")
 		}
+		texts[key{list[i].Name(), list[i].KeyHash()}] = v
 	}
 	n, err := note.Open(signed, note.VerifierList(list...))
 	if err != nil {
@@ -284,7 +299,7 @@ func Open(signed []byte, verifiers ...string) (text []byte, by []string, err err
 		if _, err := base64.StdEncoding.Strict().DecodeString(s.Base64); err != nil {
 			return nil, nil, fmt.Errorf("open a signed document: %w", ErrSignature)
 		}
-		by = append(by, s.Name)
+		by = append(by, texts[key{s.Name, s.Hash}])
 	}
 	return []byte(n.Text), by, nil
 }
