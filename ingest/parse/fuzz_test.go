@@ -78,7 +78,9 @@ func keepsPromises(t *testing.T, p *lineParser, record []byte) {
 			lines++
 		}
 	}
-	if enveloped := bytes.ContainsAny(record, "{[\x00"); answered != lines && !enveloped {
+	// in UTF-16 and in JSON the lines are others than those of the bytes
+	other := bytes.ContainsAny(record, "{[\x00") || bytes.HasPrefix(record, []byte("\xff\xfe")) || bytes.HasPrefix(record, []byte("\xfe\xff"))
+	if answered != lines && !other {
 		t.Errorf("%d lines, %d answers", lines, answered)
 	}
 	if !bytes.Equal(record, original) {

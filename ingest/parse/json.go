@@ -2,10 +2,12 @@ package parse
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"hash/maphash"
 	"io"
 	"iter"
+	"math/bits"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -184,17 +186,18 @@ func hex4(b []byte, i int) rune {
 	return r
 }
 
-// A jsonWalker finds documents in text and takes from each what its schema names. jsontext's decoder, which encoding/json/v2 is
-// made of, does the reading: it is strict on grammar and escapes, allocates nothing, and its values are parts of the text, so
-// that no copy of a person's data stays behind and no line holds more memory than its own. (fastjson keeps a copy of the text
-// and a tree of many times its size, jsonparser takes broken documents for good ones; neither is faster here.) Bytes that
-// are no UTF-8 are let pass, for Latin-1.
+// A jsonWalker finds documents in text and takes from each what its schema names. It goes over the text once: what most of a log
+// is made of (braces, texts without escapes, whole numbers) it reads itself, and whether anything else is JSON (escapes, other
+// numbers, whatever is passed over) it leaves to jsontext, which encoding/json/v2 is made of. To read token by token with that
+// alone takes twice as long; fastjson keeps a copy of the text and a tree of many times its size, and jsonparser takes broken
+// documents for good ones. Nothing is allocated, and nothing of a person's data copied. Bytes that are no UTF-8 are let pass,
+// for Latin-1.
 type jsonWalker struct {
 	schema  jsonSchema
-	decoder jsontext.Decoder
-	source  bytes.Buffer
 	options []jsontext.Options
-	base    []byte // what the decoder reads
+	base    []byte // what is read
+	pos     int    // the next byte of it
+	seen    int    // how far into it was looked
 	path    []byte
 	object  jsonObject
 	found   int // documents in lists of the one that is being read
@@ -202,6 +205,9 @@ type jsonWalker struct {
 	hints   [maxHints]jsonHint
 	seed    maphash.Seed
 }
+
+// errNoJSON is for text that no more of it could make a JSON document; text that ends too early is io.ErrUnexpectedEOF.
+var errNoJSON = errors.New("no JSON")
 
 const maxHints = 128
 
@@ -251,18 +257,6 @@ func (w *jsonWalker) name(key []byte, prefix int) {
 	}
 }
 
-// ahead answers the first byte of what comes next, 0 at the end: the decoder tells whether it may be there.
-func (w *jsonWalker) ahead() byte {
-	for _, c := range w.base[w.decoder.InputOffset():] {
-		switch c {
-		case ' ', '\t', '\r', '\n', ',', ':':
-		default:
-			return c
-		}
-	}
-	return 0
-}
-
 func newJSONWalker(schema jsonSchema) *jsonWalker {
 	schema.ready()
 	return &jsonWalker{schema: schema, seed: maphash.MakeSeed(), options: []jsontext.Options{jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)}}
@@ -273,8 +267,6 @@ func (w *jsonWalker) forget() {
 	w.object.reset()
 	clear(w.path[:cap(w.path)])
 	w.base, w.path = nil, w.path[:0]
-	w.source = bytes.Buffer{}
-	w.decoder.Reset(&w.source, w.options...)
 }
 
 // next reads the object at the beginning of b, calling each for every document in it, element for the strings in lists of
@@ -282,35 +274,178 @@ func (w *jsonWalker) forget() {
 // during the call only.
 func (w *jsonWalker) next(b []byte, each func(at, size int), element func(at int, v jsonValue)) (n int, err error) {
 	w.base, w.found = b, 0
-	w.source = *bytes.NewBuffer(b)
-	w.decoder.Reset(&w.source, w.options...)
 	w.object.reset()
-	w.place = 0
+	w.pos, w.seen, w.place = 0, 0, 0
 	err = w.members(0, 0, 0, each, element)
-	n = int(w.decoder.InputOffset())
+	w.seen = max(w.seen, w.pos)
 	if err == nil && w.found == 0 {
-		each(0, n)
+		each(0, w.pos)
 	}
-	return n, err
+	return w.pos, err
+}
+
+// ahead goes over white space and answers the byte behind it, 0 at the end.
+func (w *jsonWalker) ahead() byte {
+	for ; w.pos < len(w.base); w.pos++ {
+		if c := w.base[w.pos]; c > ' ' || c != ' ' && c != '\n' && c != '\r' && c != '\t' {
+			return c
+		}
+	}
+	return 0
+}
+
+// amiss answers why what is ahead can't be.
+func (w *jsonWalker) amiss() error {
+	if w.pos < len(w.base) {
+		return errNoJSON
+	}
+	return io.ErrUnexpectedEOF
+}
+
+// over goes over a byte that must be ahead.
+func (w *jsonWalker) over(c byte) error {
+	if w.ahead() != c {
+		return w.amiss()
+	}
+	w.pos++
+	return nil
+}
+
+// another goes over the comma before the next element of an object or array, or its closing bracket.
+func (w *jsonWalker) another(closing byte) (bool, error) {
+	switch w.ahead() {
+	case ',':
+		w.pos++
+		return true, nil
+	case closing:
+		w.pos++
+		return false, nil
+	}
+	return false, w.amiss()
 }
 
 // value reads the next value, whole.
 func (w *jsonWalker) value() (jsonValue, error) {
-	v, err := w.decoder.ReadValue()
-	if err != nil {
-		return jsonValue{}, err
+	kind := w.ahead()
+	b, start := w.base, w.pos
+	end, plain := start, true
+	switch {
+	case kind == '"':
+		if end = plainEnd(b, start+1); end < len(b) && b[end] == '"' {
+			end++
+		} else {
+			end, plain = textEnd(b, start), false
+		}
+	case kind == '{', kind == '[':
+		end, plain = nestedEnd(b, start), false
+	case kind == '-' || kind-'0' <= 9:
+		for plain = kind != '-'; end < len(b) && !endsScalar(b[end]); end++ {
+			plain = plain && b[end]-'0' <= 9
+		}
+		plain = plain && (kind != '0' || end == start+1)
+		kind = '0'
+	case kind == 't', kind == 'f', kind == 'n':
+		for ; end < len(b) && !endsScalar(b[end]); end++ {
+		}
+		word := string(b[start:end])
+		plain = word == "null" || word == "true" || word == "false"
+	case start < len(b):
+		return jsonValue{}, errNoJSON
 	}
-	end := int(w.decoder.InputOffset())
-	return jsonValue{w.base[end-len(v) : end], v.Kind()}, nil
+	w.seen = max(w.seen, end)
+	if end == start {
+		w.seen = len(b)
+		return jsonValue{}, io.ErrUnexpectedEOF
+	}
+	raw := b[start:end]
+	if !plain && !jsontext.Value(raw).IsValid(w.options...) {
+		if end == len(b) {
+			return jsonValue{}, io.ErrUnexpectedEOF
+		}
+		return jsonValue{}, errNoJSON
+	}
+	w.pos = end
+	return jsonValue{raw, jsontext.Kind(kind)}, nil
+}
+
+func endsScalar(c byte) bool {
+	return c == ',' || c == '}' || c == ']' || c == ' ' || c == '\n' || c == '\r' || c == '\t'
+}
+
+// plainEnd answers where from i on the first byte is that ends a string or may not stand in one as it is.
+func plainEnd(b []byte, i int) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(b); i += 8 {
+		// Eight bytes at once: the top bit of a byte is set where the byte is 0, after what is looked for is made 0. A borrow can set
+		// it too early for a higher byte, never for the lowest that is set, and that one counts.
+		v := binary.LittleEndian.Uint64(b[i:])
+		quote, escape := v^(ones*'"'), v^(ones*'\\')
+		found := ((quote-ones)&^quote | (escape-ones)&^escape | (v-ones*' ')&^v) & tops
+		if found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for ; i < len(b) && b[i] >= ' ' && b[i] != '"' && b[i] != '\\'; i++ {
+	}
+	return i
+}
+
+// textEnd answers where the string that begins at start ends, start where it does not.
+func textEnd(b []byte, start int) int {
+	for i := start + 1; ; {
+		quote := bytes.IndexByte(b[i:], '"')
+		if quote < 0 {
+			return start
+		}
+		quote += i
+		escapes := 0
+		for quote-escapes > i && b[quote-escapes-1] == '\\' {
+			escapes++
+		}
+		// the bytes before i are whole escapes
+		if i = quote + 1; escapes%2 == 0 {
+			return i
+		}
+	}
+}
+
+// nestedEnd answers where the object or array that begins at start ends, start where it does not.
+func nestedEnd(b []byte, start int) int {
+	depth := 0
+	for i := start; i < len(b); i++ {
+		switch b[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case '"':
+			end := textEnd(b, i)
+			if end == i {
+				return start
+			}
+			i = end - 1
+		}
+	}
+	return start
 }
 
 func (w *jsonWalker) members(depth, prefix int, number int32, each func(int, int), element func(int, jsonValue)) error {
-	if _, err := w.decoder.ReadToken(); err != nil {
-		return err
+	w.pos++
+	if w.ahead() == '}' {
+		w.pos++
+		return nil
 	}
-	for w.ahead() != '}' {
+	for more := true; more; {
+		if w.ahead() != '"' {
+			return w.amiss()
+		}
 		name, err := w.value()
 		if err != nil {
+			return err
+		}
+		if err = w.over(':'); err != nil {
 			return err
 		}
 		key := name.bare()
@@ -319,14 +454,14 @@ func (w *jsonWalker) members(depth, prefix int, number int32, each func(int, int
 			w.name(key, prefix)
 			switch within := w.schema.prefixes[string(w.path)]; {
 			case depth == maxJSONDepth:
-				err = w.decoder.SkipValue()
+				_, err = w.value()
 			case w.schema.through[string(w.path)]:
 				err = w.members(depth+1, prefix, number, each, element)
 			case within > 0:
 				w.path = append(w.path, '.')
 				err = w.members(depth+1, len(w.path), within, each, element)
 			default:
-				err = w.decoder.SkipValue()
+				_, err = w.value()
 			}
 		case '[':
 			w.name(key, prefix)
@@ -337,7 +472,7 @@ func (w *jsonWalker) members(depth, prefix int, number int32, each func(int, int
 			case ok:
 				err = w.elements(slot)
 			default:
-				err = w.decoder.SkipValue()
+				_, err = w.value()
 			}
 		default:
 			var v jsonValue
@@ -350,20 +485,24 @@ func (w *jsonWalker) members(depth, prefix int, number int32, each func(int, int
 				}
 			}
 		}
+		if err == nil {
+			more, err = w.another('}')
+		}
 		if err != nil {
 			return err
 		}
 	}
-	_, err := w.decoder.ReadToken()
-	return err
+	return nil
 }
 
 // elements reads an array of scalars into a slot.
 func (w *jsonWalker) elements(slot jsonSlot) error {
-	if _, err := w.decoder.ReadToken(); err != nil {
-		return err
+	w.pos++
+	if w.ahead() == ']' {
+		w.pos++
+		return nil
 	}
-	for w.ahead() != ']' {
+	for more := true; more; {
 		v, err := w.value()
 		if err != nil {
 			return err
@@ -372,52 +511,49 @@ func (w *jsonWalker) elements(slot jsonSlot) error {
 			w.object.many = append(w.object.many, jsonElement{slot, v})
 			w.object.bytes += len(v.raw)
 		}
+		if more, err = w.another(']'); err != nil {
+			return err
+		}
 	}
-	_, err := w.decoder.ReadToken()
-	return err
+	return nil
 }
 
 // documents reads an array whose elements are documents.
 func (w *jsonWalker) documents(depth int, each func(int, int), element func(int, jsonValue)) error {
-	if _, err := w.decoder.ReadToken(); err != nil {
-		return err
+	w.pos++
+	if w.ahead() == ']' {
+		w.pos++
+		return nil
 	}
-	for {
-		switch w.decoder.PeekKind() {
-		case ']':
-			_, err := w.decoder.ReadToken()
-			return err
-		case '{':
+	for more := true; more; {
+		var err error
+		switch c := w.ahead(); {
+		case c == '{':
 			w.object.reset()
 			w.place = 0
-			before, found := int(w.decoder.InputOffset()), w.found
-			if err := w.members(depth, 0, 0, each, element); err != nil {
-				return err
-			}
-			if w.found == found {
+			before, found := w.pos, w.found
+			if err = w.members(depth, 0, 0, each, element); err == nil && w.found == found {
 				w.found++
-				each(before, int(w.decoder.InputOffset())-before)
+				each(before, w.pos-before)
 			}
-			w.object.reset()
-		case '[':
-			if depth >= maxJSONDepth {
-				if err := w.decoder.SkipValue(); err != nil {
-					return err
-				}
-				continue
-			}
-			if err := w.documents(depth+1, each, element); err != nil {
-				return err
-			}
+		case c == '[' && depth < maxJSONDepth:
+			err = w.documents(depth+1, each, element)
 		default:
-			v, err := w.value()
-			if err != nil {
-				return err
+			var v jsonValue
+			if v, err = w.value(); err == nil && v.kind != '[' {
+				w.found++
+				element(w.pos, v)
 			}
-			w.found++
-			element(int(w.decoder.InputOffset()), v)
 		}
+		if err == nil {
+			more, err = w.another(']')
+		}
+		if err != nil {
+			return err
+		}
+		w.object.reset()
 	}
+	return nil
 }
 
 // A jsonFormat reads one document into e, which has been Reset. It answers "" when e is an event.
@@ -519,7 +655,10 @@ func (p *jsonParser) read(text []byte, line int) {
 			n, err := p.walker.next(text[at:], p.each, p.element)
 			if err != nil {
 				from := at
-				if patience -= n; p.answered || patience < 0 {
+				switch patience -= p.walker.seen; {
+				case patience < 0:
+					from = min(at+p.walker.seen, len(text))
+				case p.answered:
 					// what was read of it is read
 					from = min(at+n, len(text))
 				}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // belongs says whether every byte of text is memory of the record or of the parser.
@@ -157,6 +159,30 @@ func FuzzM365MessageTraceJSON(f *testing.F) {
 
 func FuzzM365MessageTraceCSV(f *testing.F) {
 	fuzzDocuments(f, Options{Format: "m365_message_trace_csv"})
+}
+
+// FuzzJSONGrammar holds that what is read as a JSON object is one, and the other way round, by jsontext's word.
+func FuzzJSONGrammar(f *testing.F) {
+	for _, text := range []string{
+		`{}`, `{"a":1,"b":[{"c":"\u00e5\\"},-0.5e+3,true,null,[]],"records":[{"a":{}},"x"]} x`, `{"a":01}`, `{"a":-}`, `{"a":truer}`, `{"a" "b"}`, `{"a":1,}`,
+		"{\"a\":\"\t\"}", `{"a":"\x"}`, `{"records":[1,]}`, `{"many":[1 2]}`, `{,}`, `{"a":[}]}`, `{"through":{"a.b":{"a":"`, `{"a":"12345678\""}`, "{\"a\":\"1234567\x1f\"}",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if len(text) == 0 || text[0] != '{' {
+			return
+		}
+		w := newJSONWalker(jsonSchema{
+			slots: map[string]jsonSlot{"a": 0, "b.c": 1, "many": 2}, lists: map[string]bool{"records": true}, through: map[string]bool{"through": true},
+		})
+		n, err := w.next(text, func(int, int) {}, func(int, jsonValue) {})
+		d := jsontext.NewDecoder(bytes.NewBuffer(bytes.Clone(text)), w.options...)
+		v, fault := d.ReadValue()
+		if (err == nil) != (fault == nil) || err == nil && n != len(v) {
+			t.Errorf("%q: %d bytes, %v; by jsontext %d, %v", text, n, err, len(v), fault)
+		}
+	})
 }
 
 func FuzzEnvelope(f *testing.F) {

@@ -88,6 +88,9 @@ func (f *rspamdJSON) fill(o *jsonObject, e *Event, s *scratch) (Reason, string) 
 	}
 	e.User = person(o.text(rsUser, s))
 	f.people(o, e, s)
+	if e.Code == nil && e.MessageID == nil && e.From == nil && len(e.To) == 0 {
+		return ForeignLine, ""
+	}
 	if e.Subject = o.text(rsSubject, s); len(e.Subject) == 0 || fold(e.Subject, "unknown") {
 		e.Subject = nil
 	}
