@@ -45,6 +45,7 @@ type Config struct {
 	Lists      category.Config   `yaml:"lists"`
 	Resolve    resolve.Config    `yaml:"resolve"`
 	Statistics aggregate.Config  `yaml:"statistics"`
+	Keys       KeysConfig        `yaml:"keys"`
 }
 
 // LogConfig is how tillsyn logs about itself, on standard error.
@@ -70,6 +71,7 @@ func DefaultConfig() Config {
 		Lists:      category.DefaultConfig(),
 		Resolve:    resolve.DefaultConfig(),
 		Statistics: aggregate.DefaultConfig(),
+		Keys:       DefaultKeysConfig(),
 	}
 	c.ClickHouse.Addresses = nil
 	return c
@@ -129,6 +131,7 @@ func (c Config) Validate() error {
 	check("lists", c.Lists.Validate())
 	check("resolve", c.Resolve.Validate())
 	check("statistics", c.Statistics.Validate())
+	check("keys", c.Keys.Validate())
 	return errors.Join(faults...)
 }
 
@@ -319,6 +322,7 @@ func (c *Config) paths() []*string {
 		&c.Ingest.StatisticsKey,
 		&c.Lists.Directory,
 		&c.Resolve.Directory, &c.Resolve.Country,
+		&c.Keys.Directory, &c.Keys.Gate,
 	}
 	for i := range c.Lists.Lists {
 		if source := &c.Lists.Lists[i].Source; !strings.Contains(*source, "://") {

@@ -58,6 +58,7 @@ func doors() map[string][]string {
 		"github.com/oschwald/maxminddb-golang": {"ingest/resolve"},
 		"github.com/maxmind/mmdbwriter":        {"internal/synthetic"},
 		"github.com/twmb/franz-go":             {"", "ingest/kafka/kafkatest"},
+		"filippo.io/age":                       {"", "query/casework"},
 		"github.com/urfave/cli":                {""},
 		"github.com/goccy/go-yaml":             {""},
 		"testing":                              {"ingest/ingesttest", "ingest/kafka/kafkatest", "internal/engine/enginetest"},
