@@ -84,6 +84,12 @@ func (t Trust) Origin(segment int) string { return origin(t.deployment, segment)
 
 func (t Trust) zero() bool { return t.deployment == "" || len(t.key) != ed25519.PublicKeySize }
 
+// withoutQuorum answers t that asks no witness.
+func (t Trust) withoutQuorum() Trust {
+	t.quorum = 0
+	return t
+}
+
 func origin(deployment string, segment int) string {
 	return fmt.Sprintf("%s/audit/%04d", deployment, segment)
 }

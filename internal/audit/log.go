@@ -325,6 +325,10 @@ func (l *Log) current(ctx context.Context) (Checkpoint, error) {
 		if c, err = l.settle(ctx, s, c); err != nil {
 			return Checkpoint{}, err
 		}
+		l.removeBeyond(s.n, c.Size)
+		if l.last.Segment == 0 {
+			l.removeAside(s.n)
+		}
 		if l.last.Segment > 0 {
 			old := segmentAt(l.files, l.last.Segment)
 			then := c
@@ -463,21 +467,7 @@ func (l *Log) write(ctx context.Context, at Checkpoint, entries []Entry) ([]Rece
 		receipts[i] = Receipt{Record{Position{s.n, p.Index}, entries[i]}, p}
 	}
 	l.last = c
-	l.removePartial(s.n, at.Size, c.Size)
 	return receipts, nil
-}
-
-// removePartial removes the partial tiles of those that became full between two sizes. What it cannot remove does no harm.
-func (l *Log) removePartial(n int, from, to int64) {
-	first, end := from/tileWidth, to/tileWidth
-	for level := entriesLevel; first < end; level++ {
-		for index := first; index < end; index++ {
-			os.RemoveAll(filepath.Join(l.path(n), tilePath(level, index, tileWidth)+".p"))
-		}
-		if level >= 0 {
-			first, end = first/tileWidth, end/tileWidth
-		}
-	}
 }
 
 // extend has Tessera write lines behind what is in dir, the directory of segment n, and publishes the checkpoint. Without
