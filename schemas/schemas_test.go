@@ -74,6 +74,13 @@ func TestQueriesFitTheSchema(t *testing.T) {
 		if strings.HasPrefix(strings.ToUpper(statements[0]), "INSERT") {
 			continue // a header check needs rows: internal/clickhouse tests every insert with the grants of ingest
 		}
+		if strings.HasPrefix(strings.ToUpper(statements[0]), "ALTER") {
+			// EXPLAIN SYNTAX does not know it. There is no partition of that day.
+			if err := db.Exec(t.Context(), statements[0], parameters(statements[0])); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
 		if err := db.Query(t.Context(), "EXPLAIN SYNTAX "+statements[0], parameters(statements[0]), func(clickhouse.Row) error { return nil }); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -20,3 +20,6 @@ GRANT SELECT, ALTER DELETE ON tillsyn.mail_capsules TO tillsyn_purge;
 -- A hold copies sealed rows before their day goes.
 GRANT SELECT, INSERT, ALTER DELETE ON tillsyn.held_keys TO tillsyn_purge;
 GRANT SELECT, INSERT, ALTER DELETE ON tillsyn.held_capsules TO tillsyn_purge;
+GRANT SELECT, INSERT, ALTER DELETE ON tillsyn.holds TO tillsyn_purge;
+-- The newest batch says that the clock is not behind.
+GRANT SELECT(begun_at) ON tillsyn.ledger TO tillsyn_purge;

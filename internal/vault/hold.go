@@ -1,0 +1,493 @@
+package vault
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"tillsyn/internal/audit"
+	"tillsyn/internal/clickhouse"
+	"tillsyn/internal/seal"
+	"tillsyn/schemas"
+)
+
+// HoldBasis is what a hold rests on.
+type HoldBasis string
+
+// The bases of a hold.
+const (
+	HoldByDecision HoldBasis = "decision" // a decision about persons; the hold ends with its case
+	HoldByRecords  HoldBasis = "records"  // a request for public records: what is asked for must not be removed meanwhile
+)
+
+const (
+	holdType = "tillsyn hold v1"
+
+	maxHoldRows = 1_000_000
+
+	// orphanAge is how old a scope without a record must be before it counts as that of a hold which was never placed.
+	orphanAge = 24 * time.Hour
+)
+
+// A HoldRow is one line of a scope: events of a kind on a day, of one person (Tag), of a unit (Unit), or of everybody (neither).
+type HoldRow struct {
+	Kind string
+	Day  seal.Day
+	Unit string
+	Tag  seal.Tag
+}
+
+// HoldScope is what a hold keeps. An empty scope keeps nothing, and is refused.
+type HoldScope struct {
+	Tenant string
+	Rows   []HoldRow
+}
+
+func (s HoldScope) validate() error {
+	var faults []error
+	if s.Tenant == "" {
+		faults = append(faults, errors.New("it names no tenant"))
+	}
+	if len(s.Rows) == 0 || len(s.Rows) > maxHoldRows {
+		faults = append(faults, fmt.Errorf("it has %d rows, which is not between 1 and %d", len(s.Rows), maxHoldRows))
+	}
+	for i, r := range s.Rows {
+		if !slices.Contains(Kinds(), r.Kind) {
+			faults = append(faults, fmt.Errorf("row %d: %q is not a kind of event", i+1, r.Kind))
+		}
+		if r.Unit != "" && r.Tag != (seal.Tag{}) {
+			faults = append(faults, fmt.Errorf("row %d: it names a person and a unit", i+1))
+		}
+		if r.Day <= 0 || r.Day > 65535 {
+			faults = append(faults, fmt.Errorf("row %d: its day is none", i+1))
+		}
+		if len(faults) > 10 {
+			break
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// sorted answers the rows in their one order, each once.
+func (s HoldScope) sorted() []HoldRow {
+	rows := slices.Clone(s.Rows)
+	slices.SortFunc(rows, func(a, b HoldRow) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Day, b.Day), cmp.Compare(a.Unit, b.Unit), bytes.Compare(a.Tag[:], b.Tag[:]))
+	})
+	return slices.Compact(rows)
+}
+
+// digest is a commitment to the scope: with its salt, the record has nothing to guess by.
+func (s HoldScope) digest(salt [32]byte) seal.Digest {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%x\n%q\n", holdType, salt, s.Tenant)
+	for _, r := range s.sorted() {
+		fmt.Fprintf(h, "%s %s %q %x\n", r.Kind, r.Day, r.Unit, r.Tag[:])
+	}
+	return seal.Digest(h.Sum(nil))
+}
+
+func holdID(d seal.Digest) string { return hex.EncodeToString(d[:16]) }
+
+// A HoldOrder asks for a hold.
+type HoldOrder struct {
+	Case     string    // number of the case that the hold ends with
+	Basis    HoldBasis //
+	Document string    // "sha256:..." of the decision or the request
+	Actor    string    // who places it: an id of the register, or the part of tillsyn that acts
+	Scope    HoldScope //
+
+	// Authorise says whether the case allows the hold at this moment. It is asked while no purge runs, just before the hold
+	// goes on record.
+	Authorise func(context.Context) error
+}
+
+// HoldCopies counts the rows that a hold keeps.
+type HoldCopies struct {
+	Keys     int64 `json:"keys"`
+	Capsules int64 `json:"capsules"`
+}
+
+// HoldRegister places, releases and lists holds. The record is the truth about which are in force; the database has their
+// scopes and copies. Its user needs the grants of purge.
+type HoldRegister struct {
+	DB   *clickhouse.DB
+	Log  *audit.Log
+	Lock string           // file that placing, releasing and purging take turns by
+	Wait time.Duration    // for the lock
+	Now  func() time.Time // the clock
+}
+
+// Place puts a hold on record and copies what it keeps. When it answers without an error, both are done: from then on no
+// purge removes the rows. An error after the hold went on record comes with the hold, which is in force: the next purge
+// copies before it removes anything.
+func (r HoldRegister) Place(ctx context.Context, o HoldOrder) (h Hold, copied HoldCopies, err error) {
+	fail := func(err error) (Hold, HoldCopies, error) { return h, copied, fmt.Errorf("place a hold: %w", err) }
+	if err := o.Scope.validate(); err != nil {
+		return fail(err)
+	}
+	if o.Authorise == nil || o.Case == "" || (o.Basis != HoldByDecision && o.Basis != HoldByRecords) {
+		return fail(errors.New("a hold needs a case, a basis and somebody who authorises it"))
+	}
+	unlock, err := purgeLock(ctx, r.Lock, r.Wait)
+	if err != nil {
+		return fail(err)
+	}
+	defer unlock()
+	if err := o.Authorise(ctx); err != nil {
+		return fail(err)
+	}
+	var salt [32]byte
+	rand.Read(salt[:])
+	digest := o.Scope.digest(salt)
+	id := holdID(digest)
+	body, err := seal.Canonical(holdBody{holdType, id, o.Basis, o.Document})
+	if err != nil {
+		return fail(err)
+	}
+	entry := audit.Entry{Kind: audit.HoldPlaced, Actor: o.Actor, Case: o.Case, Document: digest.String(), Body: string(body)}
+	entry.Counts = map[string]int64{"rows": int64(len(o.Scope.sorted()))}
+	// The scope comes first: a hold on record without a scope would stop every purge, a scope without a record does nothing.
+	if err := r.insert(ctx, id, salt, o.Scope); err != nil {
+		return fail(err)
+	}
+	receipt, err := r.Log.Append(ctx, entry)
+	if err != nil {
+		return fail(err)
+	}
+	h = Hold{ID: id, Case: o.Case, Basis: o.Basis, Placed: receipt.Entry.At, digest: entry.Document, scope: map[holdDay]int{}}
+	for _, row := range o.Scope.sorted() {
+		h.scope[holdDay{row.Kind, row.Day}]++
+	}
+	for _, d := range slices.SortedFunc(maps.Keys(h.scope), compareHoldDays) {
+		n, err := copyHeld(ctx, r.DB, h.ID, d)
+		if err != nil {
+			return fail(fmt.Errorf("hold %s is in force, but its copy is not whole yet: %w", h.ID, err))
+		}
+		copied.Keys += n.Keys
+		copied.Capsules += n.Capsules
+	}
+	return h, copied, nil
+}
+
+func compareHoldDays(a, b holdDay) int {
+	return cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.kind, b.kind))
+}
+
+// A holdBody is what the record says of a hold, beside its case and digest.
+type holdBody struct {
+	Type     string    `json:"type"`
+	Hold     string    `json:"hold"`
+	Basis    HoldBasis `json:"basis"`
+	Document string    `json:"document"` // digest of the decision or request
+}
+
+func (r HoldRegister) insert(ctx context.Context, id string, salt [32]byte, s HoldScope) error {
+	query, err := schemas.Query("vault/hold_insert")
+	if err != nil {
+		return err
+	}
+	rows := s.sorted()
+	n := len(rows)
+	holds, salts, tenants, kinds := slices.Repeat([]string{id}, n), slices.Repeat([]string{string(salt[:])}, n), slices.Repeat([]string{s.Tenant}, n), make([]string, n)
+	days, units, tags, begun := make([]uint16, n), make([]string, n), make([]string, n), slices.Repeat([]uint32{uint32(r.Now().Unix())}, n)
+	for i, row := range rows {
+		kinds[i], days[i], units[i], tags[i] = row.Kind, uint16(row.Day), row.Unit, string(row.Tag[:])
+	}
+	if err := r.DB.Insert(ctx, clickhouse.Insert{Query: query, Columns: []any{holds, salts, tenants, kinds, days, units, tags, begun}}); err != nil {
+		return fmt.Errorf("write the scope: %w", err)
+	}
+	return nil
+}
+
+// Release ends every hold of a case: their copies go with the next purge. It answers those it released; a case without holds
+// is no error. authorise is asked under the lock.
+func (r HoldRegister) Release(ctx context.Context, number, actor string, authorise func(context.Context) error) ([]Hold, error) {
+	return r.release(ctx, actor, authorise, func(h Hold) bool { return h.Case == number })
+}
+
+// ReleaseOne ends one hold.
+func (r HoldRegister) ReleaseOne(ctx context.Context, id, actor string, authorise func(context.Context) error) (Hold, error) {
+	list, err := r.release(ctx, actor, authorise, func(h Hold) bool { return h.ID == id })
+	if err == nil && len(list) == 0 {
+		err = fmt.Errorf("release a hold: no hold %s is in force", id)
+	}
+	if err != nil {
+		return Hold{}, err
+	}
+	return list[0], nil
+}
+
+func (r HoldRegister) release(ctx context.Context, actor string, authorise func(context.Context) error, which func(Hold) bool) ([]Hold, error) {
+	fail := func(err error) ([]Hold, error) { return nil, fmt.Errorf("release a hold: %w", err) }
+	if authorise == nil {
+		return fail(errors.New("nobody authorises it"))
+	}
+	unlock, err := purgeLock(ctx, r.Lock, r.Wait)
+	if err != nil {
+		return fail(err)
+	}
+	defer unlock()
+	if err := authorise(ctx); err != nil {
+		return fail(err)
+	}
+	records, err := r.Log.Entries(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	var released []Hold
+	for _, h := range holdsOnRecord(records) {
+		if !h.InForce() || !which(h) {
+			continue
+		}
+		receipt, err := r.Log.Append(ctx, audit.Entry{Kind: audit.HoldReleased, Actor: actor, Case: h.Case, Document: h.digest})
+		if err != nil {
+			return fail(err)
+		}
+		h.Released = receipt.Entry.At
+		released = append(released, h)
+	}
+	return released, nil
+}
+
+// A ListedHold is a hold with what it keeps.
+type ListedHold struct {
+	Hold
+	From   string     `json:"from"` // first day of its scope, YYYY-MM-DD; empty: the scope is gone, with its copies
+	To     string     `json:"to"`   // last day
+	Kinds  []string   `json:"kinds"`
+	Rows   int        `json:"rows"` // of the scope: person-days, or units or everybody by day
+	Copies HoldCopies `json:"copies"`
+}
+
+// List answers every hold on record, oldest first.
+func (r HoldRegister) List(ctx context.Context) ([]ListedHold, error) {
+	fail := func(err error) ([]ListedHold, error) { return nil, fmt.Errorf("list holds: %w", err) }
+	records, err := r.Log.Entries(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	holds, err := loadHolds(ctx, r.DB, records, r.Now())
+	if err != nil {
+		return fail(err)
+	}
+	copies, err := heldCopies(ctx, r.DB)
+	if err != nil {
+		return fail(err)
+	}
+	list := make([]ListedHold, 0, len(holds.list))
+	for _, h := range holds.list {
+		l := ListedHold{Hold: h, Kinds: []string{}, Copies: copies[h.ID]}
+		for _, d := range slices.SortedFunc(maps.Keys(h.scope), compareHoldDays) {
+			if l.From == "" {
+				l.From = d.day.String()
+			}
+			l.To = d.day.String()
+			l.Rows += h.scope[d]
+			if !slices.Contains(l.Kinds, d.kind) {
+				l.Kinds = append(l.Kinds, d.kind)
+			}
+		}
+		slices.Sort(l.Kinds)
+		list = append(list, l)
+	}
+	return list, nil
+}
+
+func heldCopies(ctx context.Context, db *clickhouse.DB) (map[string]HoldCopies, error) {
+	query, err := schemas.Query("vault/hold_copies")
+	if err != nil {
+		return nil, err
+	}
+	copies := map[string]HoldCopies{}
+	err = db.Query(ctx, query, nil, func(row clickhouse.Row) error {
+		var id string
+		var keys, capsules uint64
+		if err := row.Scan(&id, &keys, &capsules); err != nil {
+			return err
+		}
+		copies[id] = HoldCopies{int64(keys), int64(capsules)}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count copies: %w", err)
+	}
+	return copies, nil
+}
+
+// holdsOnRecord answers the holds of the record in the order of their placing, without their scopes.
+func holdsOnRecord(records []audit.Record) []Hold {
+	var holds []Hold
+	for _, e := range records {
+		switch e.Kind {
+		case audit.HoldPlaced:
+			d, err := seal.ParseDigest(e.Document)
+			if err != nil {
+				continue
+			}
+			h := Hold{ID: holdID(d), Case: e.Case, Placed: e.At, digest: e.Document}
+			var body holdBody
+			if seal.ParseCanonical([]byte(e.Body), &body) == nil {
+				h.Basis = body.Basis
+			}
+			holds = append(holds, h)
+		case audit.HoldReleased:
+			for i := range holds {
+				if holds[i].digest == e.Document && holds[i].InForce() {
+					holds[i].Released = e.At
+				}
+			}
+		}
+	}
+	return holds
+}
+
+// heldState is the holds of the record with their scopes, which were checked against their digests.
+type heldState struct {
+	list    []Hold
+	orphans []string // scopes of holds that were never placed
+}
+
+func (s heldState) inForce() []Hold {
+	return slices.DeleteFunc(slices.Clone(s.list), func(h Hold) bool { return !h.InForce() })
+}
+
+// loadHolds brings record and database together. It refuses when a hold in force has no scope, or another than the record
+// says: then nobody knows what may be removed.
+func loadHolds(ctx context.Context, db *clickhouse.DB, records []audit.Record, now time.Time) (heldState, error) {
+	var s heldState
+	s.list = holdsOnRecord(records)
+	retired := slices.ContainsFunc(records, func(e audit.Record) bool { return e.Kind == audit.SegmentRetired })
+	query, err := schemas.Query("vault/hold_list")
+	if err != nil {
+		return s, err
+	}
+	present := map[string]bool{}
+	err = db.Query(ctx, query, nil, func(row clickhouse.Row) error {
+		var id string
+		var begun time.Time
+		var rows uint64
+		if err := row.Scan(&id, &begun, &rows); err != nil {
+			return err
+		}
+		present[id] = true
+		known := slices.ContainsFunc(s.list, func(h Hold) bool { return h.ID == id })
+		switch {
+		case known:
+		case retired || now.Sub(begun) < orphanAge:
+			// Its record may be retired, or be about to be written: it keeps what it keeps.
+			s.list = append(s.list, Hold{ID: id, Case: "(record retired)", Placed: begun})
+		default:
+			s.orphans = append(s.orphans, id)
+		}
+		return nil
+	})
+	if err != nil {
+		return s, fmt.Errorf("read the scopes of holds: %w", err)
+	}
+	var faults []error
+	for i := range s.list {
+		h := &s.list[i]
+		if !present[h.ID] {
+			if h.InForce() {
+				faults = append(faults, fmt.Errorf("hold %s of case %s is in force, but its scope is gone from the table holds", h.ID, h.Case))
+			}
+			continue
+		}
+		digest, scope, err := loadScope(ctx, db, h.ID)
+		if err != nil {
+			return s, err
+		}
+		if h.InForce() && holdID(digest) != h.ID {
+			faults = append(faults, fmt.Errorf("hold %s of case %s: its scope in the table holds is not the one on record", h.ID, h.Case))
+		}
+		h.scope = scope
+	}
+	if err := errors.Join(faults...); err != nil {
+		return s, fmt.Errorf("%w:\n%w", ErrHolds, err)
+	}
+	return s, nil
+}
+
+// ErrHolds is when record and database disagree about what is held: nothing is removed then. Put the table holds back from a
+// backup, or close the cases.
+var ErrHolds = errors.New("what is held back from purge is not certain")
+
+func loadScope(ctx context.Context, db *clickhouse.DB, id string) (seal.Digest, map[holdDay]int, error) {
+	query, err := schemas.Query("vault/hold_scope")
+	if err != nil {
+		return seal.Digest{}, nil, err
+	}
+	var s HoldScope
+	var salt [32]byte
+	scope := map[holdDay]int{}
+	mixed := false
+	err = db.Query(ctx, query, clickhouse.Params{"hold": id}, func(row clickhouse.Row) error {
+		var saltText, tenant, kind, unit, tag string
+		var day time.Time
+		if err := row.Scan(&saltText, &tenant, &kind, &day, &unit, &tag); err != nil {
+			return err
+		}
+		raw, err := hex.DecodeString(saltText)
+		if err != nil || len(raw) != len(salt) {
+			return errors.New("a salt is cut")
+		}
+		mixed = mixed || len(s.Rows) > 0 && (salt != [32]byte(raw) || s.Tenant != tenant)
+		salt, s.Tenant = [32]byte(raw), tenant
+		r := HoldRow{Kind: kind, Day: seal.DayOf(day), Unit: unit}
+		if raw, err = hex.DecodeString(tag); err != nil || len(raw) != len(r.Tag) {
+			return errors.New("a tag is cut")
+		}
+		r.Tag = seal.Tag(raw)
+		s.Rows = append(s.Rows, r)
+		scope[holdDay{r.Kind, r.Day}]++
+		return nil
+	})
+	if err != nil {
+		return seal.Digest{}, nil, fmt.Errorf("read the scope of hold %s: %w", id, err)
+	}
+	if mixed {
+		return seal.Digest{}, scope, nil // no scope has this digest
+	}
+	return s.digest(salt), scope, nil
+}
+
+// copyHeld copies what a hold keeps of one kind and day and proves that every row of it is among the copies. It may be
+// repeated at any point. The counts are of the rows that are still in the tables the copies come from.
+func copyHeld(ctx context.Context, db *clickhouse.DB, hold string, d holdDay) (HoldCopies, error) {
+	var counts HoldCopies
+	params := clickhouse.Params{"hold": hold, "day": d.day.String()}
+	for _, t := range []struct {
+		name string
+		rows *int64
+	}{{"keys", &counts.Keys}, {"capsules", &counts.Capsules}} {
+		table := d.kind + "_" + t.name
+		query, err := schemas.Query("vault/hold_copy_" + table)
+		if err != nil {
+			return counts, err
+		}
+		if err := db.Exec(ctx, query, params); err != nil {
+			return counts, fmt.Errorf("copy what hold %s keeps of %s of %s: %w", hold, table, d.day, err)
+		}
+		if query, err = schemas.Query("vault/hold_missing_" + table); err != nil {
+			return counts, err
+		}
+		var rows, missing uint64
+		if err := db.Query(ctx, query, params, func(r clickhouse.Row) error { return r.Scan(&rows, &missing) }); err != nil {
+			return counts, fmt.Errorf("check the copies of %s of %s under hold %s: %w", table, d.day, hold, err)
+		}
+		if missing > 0 {
+			return counts, fmt.Errorf("%w: %d of %d rows of %s of %s are not among the copies of hold %s", ErrHolds, missing, rows, table, d.day, hold)
+		}
+		*t.rows = int64(rows)
+	}
+	return counts, nil
+}

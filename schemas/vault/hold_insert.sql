@@ -1,0 +1,1 @@
+INSERT INTO holds (hold, salt, tenant, kind, day, unit, tag, begun) VALUES

@@ -1,0 +1,1 @@
+ALTER TABLE held_capsules DROP PARTITION ({hold:String}, {day:Date})

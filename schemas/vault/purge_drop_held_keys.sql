@@ -1,0 +1,1 @@
+ALTER TABLE held_keys DROP PARTITION ({hold:String}, {day:Date})

@@ -1,0 +1,1 @@
+ALTER TABLE holds DROP PARTITION {hold:String}

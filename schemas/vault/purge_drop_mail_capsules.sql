@@ -1,0 +1,1 @@
+ALTER TABLE mail_capsules DROP PARTITION {day:Date}

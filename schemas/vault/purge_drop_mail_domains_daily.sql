@@ -1,0 +1,1 @@
+ALTER TABLE mail_domains_daily DROP PARTITION {day:Date}

@@ -1,0 +1,1 @@
+ALTER TABLE mail_hourly DROP PARTITION {day:Date}

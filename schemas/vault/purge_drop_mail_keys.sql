@@ -1,0 +1,1 @@
+ALTER TABLE mail_keys DROP PARTITION {day:Date}

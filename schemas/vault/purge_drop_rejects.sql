@@ -1,0 +1,1 @@
+ALTER TABLE rejects DROP PARTITION {day:Date}

@@ -1,0 +1,1 @@
+ALTER TABLE web_capsules DROP PARTITION {day:Date}

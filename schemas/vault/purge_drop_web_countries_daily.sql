@@ -1,0 +1,1 @@
+ALTER TABLE web_countries_daily DROP PARTITION {day:Date}

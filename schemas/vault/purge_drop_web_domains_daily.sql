@@ -1,0 +1,1 @@
+ALTER TABLE web_domains_daily DROP PARTITION {day:Date}

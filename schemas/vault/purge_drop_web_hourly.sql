@@ -1,0 +1,1 @@
+ALTER TABLE web_hourly DROP PARTITION {day:Date}

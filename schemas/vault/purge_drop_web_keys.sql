@@ -1,0 +1,1 @@
+ALTER TABLE web_keys DROP PARTITION {day:Date}
