@@ -1,0 +1,94 @@
+// Package casework is the one door to individuals: the decision, its approval, the lookup, its result and its end.
+//
+// # What it promises
+//
+//   - No decision, no person. Rows of a person come out only under a [Decision] that three people approved, and only for the
+//     subject, days, sources and categories that stand in it. The scope comes from the decision, never from who asks: a
+//     lookup has no other parameter than the case number.
+//   - Approving is opening. An approver's client opens that role's shares of the data keys in scope, and of no others, and
+//     seals them to the gate, bound to the digest of this decision (package seal). A decision that was edited in one byte is
+//     another decision: signatures and shares are of no use for it. The service never holds a role's key.
+//   - Three approvers are three people: different by id, by signing key and by age recipient; none of them requester,
+//     investigator or subject; each a holder of the role in the register that stood when they signed, and still one whenever
+//     the approval is used.
+//   - State is computed, never stored: from the documents, the record (package audit), the register and the clock. The
+//     clock that counts is the later of the machine's and the record's last entry: turning it back revives nothing.
+//   - What ends a decision counts at once, even if only half of it was written: a revocation counts when it is in the case
+//     store or in the record; an approval counts only when it is in both. It is looked at again between the rows of a lookup
+//     that runs.
+//   - Each lookup: authorise, append lookup.intent to the record and see it in a checkpoint, open the keys, read, append
+//     lookup.result. No record, no read. Intents are counted under a lock that all processes share: the number of lookups in
+//     the decision is never exceeded. An intent without a result becomes lookup.unknown.
+//   - Who is not entitled gets one answer, [ErrRefused], whether the case does not exist, is not theirs, or is not active.
+//     Why stands in the record, as a number.
+//   - Nothing here prints, logs or quotes a subject, but the documents and results themselves.
+//
+// # The documents
+//
+// All are canonical JSON in a signed note (package seal), refused if one byte is not what it must be. Ids, numbers and names
+// are of a small alphabet without look-alikes.
+//
+//	tillsyn decision v1              the decision; signed by the requester, whose key stands in it
+//	tillsyn decision approval v1     a holder of a role: digest of the decision, role, register, digest of the handover
+//	tillsyn decision denial v1       a holder of a role: reason
+//	tillsyn decision revocation v1   requester, investigator or a holder of a role: reason
+//	tillsyn decision notice v1       the union was told: who was told, when, by whom
+//	tillsyn decision closing v1      the result; without one a case does not close
+//	tillsyn lookup v1                an investigator asks for one lookup; good for some minutes and once
+//
+// A decision holds 32 random bytes, so that its digest says nothing about the person in it. The record holds that digest
+// with every entry; of an approval the whole signed text, which names no watched person, so that anybody can check the
+// three signatures against the register of holders, which stands there too; of the others the digest.
+//
+// # The kinds of decision
+//
+// One table ([Kinds]) says what each kind needs: person, identify (who in a unit stands behind a finding: names above a
+// threshold and nothing else), subject_access (GDPR article 15), police, public_record. All need all three roles: the
+// data key does. Union notice is needed for person and identify; without one within 24 hours the decision is suspended.
+//
+// # State
+//
+//	draft -> pending -> active <-> suspended -> expired
+//	            |          \___________\_______-> revoked
+//	            \-> denied, expired                           any but draft -> closed (with its result)
+//
+// The order of judgement: closed, denied, revoked, draft, pending or expired (approvals not there by approve_by), pending (before
+// not_before), expired (from execute_by), suspended, active.
+//
+// # The case store
+//
+// A directory, mode 0700, of one directory for each case, named by a hash, holding the decision, its acts and handovers, each
+// a file encrypted (age) to the gate's recipient, mode 0600, written aside, synced and renamed, never changed. One lock file
+// orders all processes. Whoever has the directory but not the gate's identity learns how many cases and acts there are, and when.
+//
+// # The steps of approving
+//
+//  1. The gate makes a [Bundle] for one role: decision, proof that the record holds it, the wrapped keys in scope with the share of
+//     that role, the register. It is encrypted to the holders of the role and padded: whoever carries it learns nothing from it.
+//  2. The approver's client ([Approver]) checks the record's checkpoint against the last one it saw itself, that the request is in
+//     it, the chain of registers, its own role, and the decision; shows the decision in plain words; on yes opens the shares in
+//     scope for the subject that it showed, and signs. It never asks the database anything.
+//  3. The gate accepts the [Approval]: all checks again, file, then record. Repeating it changes nothing.
+//
+// # Threats and answers
+//
+//   - One who edits a decision after signing, replays an approval on another, or adds fields: the digest and the byte-exact form.
+//   - One person with two accounts: ids, keys and recipients are compared; the register refuses the same person twice as well.
+//   - The service hands an approver other people's shares under an approved name: HPKE binds the subject that was shown.
+//   - The service shows a register of its own: the chain needs the signatures of the old register's holders, and the client
+//     remembers the last one that it saw.
+//   - An administrator deletes an act from the store: a revocation stays in the record; an approval is gone and must be given anew.
+//   - An administrator deletes entries of the record: approvers' clients remember checkpoints and refuse a shorter log.
+//   - Two processes race for the last lookup: the lock, and the order of intents in the record.
+//   - kill -9 between any two steps: an act that was filed but not recorded does not count (a revocation does); an intent
+//     without a result counts as used and is named.
+//   - Text that steers a terminal, a spreadsheet or a log: refused in documents; escaped where rows are printed.
+//
+// # Limits, stated
+//
+//   - Whoever is root on the gate while a lookup runs sees that lookup's rows, and can see that a person has capsules on a day.
+//   - Whether the union was really told, and whether an alias list is complete, no machine knows: three people sign for it.
+//   - Late lines of a day in scope, read after the approvals, are under keys that nobody handed over: they are not shown;
+//     their keys are counted in the result.
+//   - One case number is one decision, in one deployment: a case that goes on needs a new number.
+package casework

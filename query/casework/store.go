@@ -1,0 +1,351 @@
+package casework
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+	"github.com/gofrs/flock"
+
+	"tillsyn/internal/seal"
+)
+
+// Config is where cases are kept.
+type Config struct {
+	Dir         string        `yaml:"dir"`          // of the case store; made at the first use, mode 0700
+	LockTimeout time.Duration `yaml:"lock_timeout"` // how long to wait for another process
+	MaxRows     int           `yaml:"max_rows"`     // that one lookup may answer; more is an error, not a cut
+}
+
+// DefaultConfig keeps cases under var.
+func DefaultConfig() Config {
+	return Config{Dir: "var/cases", LockTimeout: 10 * time.Second, MaxRows: 1_000_000}
+}
+
+// Validate answers every fault of c, joined, or nil. It opens nothing.
+func (c Config) Validate() error {
+	var faults []error
+	if c.Dir == "" {
+		faults = append(faults, errors.New("dir: is missing"))
+	}
+	if c.LockTimeout < 100*time.Millisecond || c.LockTimeout > 10*time.Minute {
+		faults = append(faults, fmt.Errorf("lock_timeout: %v is not between 100ms and 10m", c.LockTimeout))
+	}
+	if c.MaxRows < 1 || c.MaxRows > 100_000_000 {
+		faults = append(faults, fmt.Errorf("max_rows: %d is not between 1 and 100000000", c.MaxRows))
+	}
+	return errors.Join(faults...)
+}
+
+// maxFile is the most bytes of a file of the store.
+const maxFile = 64 << 20
+
+var (
+	// ErrNoCase is when there is no such case.
+	ErrNoCase = errors.New("there is no such case")
+	// ErrCaseTaken is when another decision has the case number.
+	ErrCaseTaken = errors.New("another decision has this case number: a case that goes on needs a new one")
+	// ErrStore is when a file of the case store can't be read, or is not what was written.
+	ErrStore = errors.New("the case store is damaged")
+
+	fileForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,40}$`)
+)
+
+// A Store keeps the documents of cases, each a file encrypted to the gate. Files are added, never changed. Several processes may
+// use one directory.
+type Store struct {
+	dir       string
+	timeout   time.Duration
+	identity  age.Identity
+	recipient age.Recipient
+}
+
+// NewStore makes a store of the gate's own age identity and its recipient. It opens nothing.
+func NewStore(c Config, identity age.Identity, recipient age.Recipient) (*Store, error) {
+	if identity == nil || recipient == nil {
+		return nil, errors.New("the case store needs the gate's age identity and recipient")
+	}
+	return &Store{dir: c.Dir, timeout: c.LockTimeout, identity: identity, recipient: recipient}, nil
+}
+
+// Lock takes the lock of the store over all processes and goroutines, and answers what lets it go. It can't be taken twice.
+func (s *Store) Lock(ctx context.Context) (unlock func() error, err error) {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("lock the case store: %w", err)
+	}
+	f := flock.New(filepath.Join(s.dir, "lock"), flock.SetPermissions(0o600))
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	if ok, err := f.TryLockContext(ctx, 2*time.Millisecond); err != nil || !ok {
+		return nil, fmt.Errorf("lock the case store: another process holds it: %w", errors.Join(err, f.Close()))
+	}
+	return f.Unlock, nil
+}
+
+// folder is where the files of a case are: its name is a hash, so that no number can be a path.
+func (s *Store) folder(number string) string {
+	sum := sha256.Sum256([]byte("tillsyn case\x00" + number))
+	return filepath.Join(s.dir, hex.EncodeToString(sum[:16]))
+}
+
+// Put adds a file to a case. It fails with [fs.ErrExist] if there is one of that name, a word of a-z, 0-9 and hyphens.
+func (s *Store) Put(number, name string, content []byte) error {
+	if err := errors.Join(checkCase(number), checkFile(name)); err != nil {
+		return fmt.Errorf("write to the case store: %w", err)
+	}
+	if len(content) > maxFile {
+		return fmt.Errorf("write to the case store: more than %d bytes", maxFile)
+	}
+	folder := s.folder(number)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return fmt.Errorf("write to the case store: %w", err)
+	}
+	var sealed bytes.Buffer
+	w, err := age.Encrypt(&sealed, s.recipient)
+	if err == nil {
+		_, err = w.Write(content)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err == nil {
+		err = writeNew(filepath.Join(folder, name+".age"), sealed.Bytes())
+	}
+	if err == nil {
+		err = syncDirectory(s.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("write to the case store: %w", err)
+	}
+	return nil
+}
+
+// Get answers a file of a case, or [fs.ErrNotExist].
+func (s *Store) Get(number, name string) ([]byte, error) {
+	if err := errors.Join(checkCase(number), checkFile(name)); err != nil {
+		return nil, fmt.Errorf("read the case store: %w", err)
+	}
+	return s.read(filepath.Join(s.folder(number), name+".age"))
+}
+
+// Names answers the names of the files of a case, sorted; none if there is no such case.
+func (s *Store) Names(number string) ([]string, error) {
+	if err := checkCase(number); err != nil {
+		return nil, fmt.Errorf("read the case store: %w", err)
+	}
+	list, err := os.ReadDir(s.folder(number))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the case store: %w", err)
+	}
+	var names []string
+	for _, f := range list {
+		if name, ok := strings.CutSuffix(f.Name(), ".age"); ok && fileForm.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+func checkFile(name string) error {
+	if !fileForm.MatchString(name) {
+		return errors.New("a file's name is not a word of a-z, 0-9 and hyphens")
+	}
+	return nil
+}
+
+func (s *Store) read(path string) ([]byte, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the case store: %w", err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > 2*maxFile {
+		return nil, fmt.Errorf("%w: %s is not a file that was written here", ErrStore, filepath.Base(path))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the case store: %w", err)
+	}
+	defer f.Close()
+	r, err := age.Decrypt(f, s.identity)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s does not open with the gate's identity", ErrStore, filepath.Base(path))
+	}
+	content, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err != nil || len(content) > maxFile {
+		return nil, fmt.Errorf("%w: %s was altered or cut", ErrStore, filepath.Base(path))
+	}
+	return content, nil
+}
+
+// A filed is an act as it is stored, with what was handed over beside it.
+type filed struct {
+	Act      string         `json:"act"`
+	Handover *seal.Handover `json:"handover,omitempty"`
+}
+
+// A Case is a decision with its acts, as the store holds them.
+type Case struct {
+	Decision *Decision
+	Digest   seal.Digest
+	Signed   []byte   // the decision as its requester signed it
+	Acts     [][]byte // signed
+
+	handovers map[seal.Digest]seal.Handover // by the digest of the act
+}
+
+const decisionFile = "decision"
+
+// Case reads a case. It fails with [ErrNoCase] if there is none.
+func (s *Store) Case(number string) (*Case, error) {
+	if checkCase(number) != nil {
+		return nil, ErrNoCase
+	}
+	signed, err := s.Get(number, decisionFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNoCase
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := &Case{Signed: signed, handovers: map[seal.Digest]seal.Handover{}}
+	if c.Decision, c.Digest, err = OpenDecision(signed); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	if c.Decision.Case != number { // somebody copied one case over another
+		return nil, fmt.Errorf("%w: a case stands under another's number", ErrStore)
+	}
+	return c, s.acts(c)
+}
+
+func (s *Store) acts(c *Case) error {
+	names, err := s.Names(c.Decision.Case)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, "act-") {
+			continue
+		}
+		text, err := s.Get(c.Decision.Case, name)
+		if err != nil {
+			return err
+		}
+		var f filed
+		if err := json.Unmarshal(text, &f); err != nil {
+			return fmt.Errorf("%w: %s is not an act", ErrStore, name)
+		}
+		c.Acts = append(c.Acts, []byte(f.Act))
+		if f.Handover != nil {
+			c.handovers[seal.DigestOf([]byte(f.Act))] = *f.Handover
+		}
+	}
+	return nil
+}
+
+// open files a decision. Filing the same again changes nothing.
+func (s *Store) open(d *Decision, signed []byte) error {
+	err := s.Put(d.Case, decisionFile, signed)
+	if errors.Is(err, fs.ErrExist) {
+		before, fault := s.Get(d.Case, decisionFile)
+		if fault != nil {
+			return fault
+		}
+		if !bytes.Equal(before, signed) {
+			return ErrCaseTaken
+		}
+		return nil
+	}
+	return err
+}
+
+// file files an act. Filing the same again changes nothing: its name is its digest.
+func (s *Store) file(number string, act []byte, h *seal.Handover) error {
+	text, err := json.Marshal(filed{Act: string(act), Handover: h})
+	if err != nil {
+		return fmt.Errorf("write to the case store: %w", err)
+	}
+	digest := seal.DigestOf(act)
+	err = s.Put(number, "act-"+hex.EncodeToString(digest[:16]), text)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// Cases reads all cases, by number. One that can't be read is an error in itself, and hides no other.
+func (s *Store) Cases() ([]*Case, error) {
+	list, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the case store: %w", err)
+	}
+	var all []*Case
+	var faults []error
+	for _, f := range list {
+		if !f.IsDir() {
+			continue
+		}
+		signed, err := s.read(filepath.Join(s.dir, f.Name(), decisionFile+".age"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		d, _, err := OpenDecision(signed)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%w: %w", ErrStore, err))
+			continue
+		}
+		c, err := s.Case(d.Case)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		all = append(all, c)
+	}
+	slices.SortFunc(all, func(a, b *Case) int { return strings.Compare(a.Decision.Case, b.Decision.Case) })
+	return all, errors.Join(faults...)
+}
+
+// writeNew writes a file that must not exist, whole or not at all, mode 0600.
+func writeNew(path string, text []byte) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if _, err := f.Write(text); err != nil {
+		f.Close()
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil { // fails if it is there, which Rename would not
+		return err
+	}
+	return syncDirectory(dir)
+}
+
+func syncDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
