@@ -11,6 +11,7 @@ func commands() []*cli.Command {
 		importCommand(),
 		reportCommand(),
 		gapsCommand(),
+		auditCommand(),
 		configCommand(),
 		parseCommand(),
 		listsCommand(),

@@ -23,6 +23,7 @@ import (
 	"tillsyn/ingest/category"
 	"tillsyn/ingest/kafka"
 	"tillsyn/ingest/resolve"
+	"tillsyn/internal/audit"
 	"tillsyn/internal/clickhouse"
 	"tillsyn/internal/engine"
 )
@@ -46,6 +47,7 @@ type Config struct {
 	Resolve    resolve.Config    `yaml:"resolve"`
 	Statistics aggregate.Config  `yaml:"statistics"`
 	Keys       KeysConfig        `yaml:"keys"`
+	Audit      audit.Config      `yaml:"audit"`
 }
 
 // LogConfig is how tillsyn logs about itself, on standard error.
@@ -72,6 +74,7 @@ func DefaultConfig() Config {
 		Resolve:    resolve.DefaultConfig(),
 		Statistics: aggregate.DefaultConfig(),
 		Keys:       DefaultKeysConfig(),
+		Audit:      audit.DefaultConfig(),
 	}
 	c.ClickHouse.Addresses = nil
 	return c
@@ -132,6 +135,7 @@ func (c Config) Validate() error {
 	check("resolve", c.Resolve.Validate())
 	check("statistics", c.Statistics.Validate())
 	check("keys", c.Keys.Validate())
+	check("audit", c.Audit.Validate())
 	return errors.Join(faults...)
 }
 
@@ -323,6 +327,7 @@ func (c *Config) paths() []*string {
 		&c.Lists.Directory,
 		&c.Resolve.Directory, &c.Resolve.Country,
 		&c.Keys.Directory, &c.Keys.Gate,
+		&c.Audit.Directory, &c.Audit.Key,
 	}
 	for i := range c.Lists.Lists {
 		if source := &c.Lists.Lists[i].Source; !strings.Contains(*source, "://") {

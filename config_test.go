@@ -270,7 +270,7 @@ func TestConfigPathsAreRelativeToTheFile(t *testing.T) {
 	c.Lists.Lists = []category.ListConfig{{Source: "own.txt"}, {Source: "https://example.org/list"}, {Source: "/abs.txt"}}
 	var fill func(v reflect.Value, name string)
 	files := map[string]bool{"data_dir": true, "library": true, "password_file": true, "ca_file": true, "cert_file": true, "key_file": true,
-		"statistics_key": true, "directory": true, "country": true, "dir": true, "gate": true}
+		"statistics_key": true, "directory": true, "country": true, "dir": true, "gate": true, "key": true}
 	count := 0
 	fill = func(v reflect.Value, name string) {
 		switch v.Kind() {
@@ -280,7 +280,7 @@ func TestConfigPathsAreRelativeToTheFile(t *testing.T) {
 			}
 		case reflect.String:
 			looks := strings.HasSuffix(name, "_file") || strings.HasSuffix(name, "_dir") || strings.HasSuffix(name, "_key") || strings.HasSuffix(name, "directory") || strings.HasSuffix(name, "path")
-			if looks != files[name] && !slices.Contains([]string{"library", "country", "dir", "gate"}, name) {
+			if looks != files[name] && !slices.Contains([]string{"library", "country", "dir", "gate", "key"}, name) {
 				t.Errorf("is %s a file? then it belongs to paths", name)
 			}
 			if files[name] {

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
+	"regexp"
 	"time"
 )
 
@@ -103,15 +103,15 @@ func (c WitnessConfig) quorum() int {
 	return c.Quorum
 }
 
+var deploymentForm = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*(/[a-z0-9][a-z0-9.-]*)*$`)
+
 // checkDeployment says whether name can begin the origin of a checkpoint and the name of a key.
 func checkDeployment(name string) error {
 	if name == "" || len(name) > 100 {
 		return errors.New("must have 1 to 100 characters")
 	}
-	for part := range strings.SplitSeq(name, "/") {
-		if part == "" || strings.Trim(part, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" || strings.Trim(part, ".-") == "" {
-			return fmt.Errorf("%q must consist of a-z, 0-9, dots and hyphens, with single slashes between", name)
-		}
+	if !deploymentForm.MatchString(name) {
+		return errors.New("must consist of a-z, 0-9, dots and hyphens, with single slashes between")
 	}
 	return nil
 }
