@@ -3,6 +3,7 @@ package aggregate
 import (
 	"cmp"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"time"
 
@@ -68,9 +69,9 @@ type Block struct {
 	Rows    int
 }
 
-// Rollup gathers the requests of one batch. It first folds them to what can't be folded further without losing a count
-// of people or of active slots (subject, site, five minutes, country), and only at the end spreads that over the cells
-// of each table. It is not safe for concurrent use.
+// Rollup gathers the requests of one batch. It notes them one after another, folds them, when they become many, to what can't
+// be folded further without losing a count of people or of active slots (subject, site, five minutes, country), and only at
+// the end spreads that over the cells of each table, person by person. It is not safe for concurrent use.
 type Rollup struct {
 	key        seal.StatisticsKey
 	tokenizers map[seal.Month]*seal.Tokenizer
@@ -94,11 +95,11 @@ type Rollup struct {
 	countries    []string
 	countryIndex map[string]CountryRef
 
-	grains     []grain
-	grainIndex map[grainKey]uint32
+	grains []grain
 
 	tables      [3]table // memory of Blocks
 	order, ends []uint32
+	steps       []step
 }
 
 type group struct {
@@ -116,8 +117,6 @@ type subjectKey struct {
 type subject struct {
 	group uint32
 	id    string
-	month seal.Month // of block
-	block seal.SubjectBlock
 }
 
 type grainKey struct {
@@ -131,7 +130,16 @@ type grainKey struct {
 
 type grain struct {
 	grainKey
-	requests, blocked, in, out uint64
+	sum
+}
+
+type sum struct{ requests, blocked, in, out uint64 }
+
+func (s *sum) add(o *sum) {
+	s.requests += o.requests
+	s.blocked += o.blocked
+	s.in += o.in
+	s.out += o.out
 }
 
 // NewRollup makes an empty rollup whose tokens are made with key.
@@ -139,10 +147,10 @@ func NewRollup(key seal.StatisticsKey) *Rollup {
 	r := &Rollup{
 		key: key, tokenizers: map[seal.Month]*seal.Tokenizer{},
 		groupIndex: map[Group]uint32{}, subjectIndex: map[subjectKey]SubjectRef{}, siteIndex: map[Site]SiteRef{}, domainIndex: map[domain]uint32{},
-		categoryIndex: map[string]uint32{}, countryIndex: map[string]CountryRef{}, grainIndex: map[grainKey]uint32{},
+		categoryIndex: map[string]uint32{}, countryIndex: map[string]CountryRef{},
 	}
 	for i, name := range []string{"web_hourly", "web_domains_daily", "web_countries_daily"} {
-		r.tables[i] = table{name: name, index: map[cellKey]uint32{}}
+		r.tables[i] = table{name: name, seed: maphash.MakeSeed()}
 	}
 	r.category("") // number 0 is all categories
 	return r
@@ -153,14 +161,20 @@ func (r *Rollup) Reset() {
 	clear(r.subjectIndex)
 	clear(r.siteIndex)
 	clear(r.domainIndex)
-	clear(r.grainIndex)
 	clear(r.subjects) // so that no identity outlives its batch
 	r.subjects, r.grains = r.subjects[:0], r.grains[:0]
 	r.sites, r.siteBlocks, r.siteCategory, r.siteDomain, r.domains = r.sites[:0], r.siteBlocks[:0], r.siteCategory[:0], r.siteDomain[:0], r.domains[:0]
 }
 
-// Grains is how much r holds: the distinct (subject, site, five minutes, country, kind of request), the measure of its memory.
-func (r *Rollup) Grains() int { return len(r.grains) }
+// Full says whether r holds about limit grains, the distinct (subject, site, five minutes, country, kind of request): they are
+// the measure of its memory, and it never holds more than limit.
+func (r *Rollup) Full(limit int) bool {
+	if len(r.grains) < limit {
+		return false
+	}
+	r.fold()
+	return len(r.grains) > limit/4*3 // less room than that would soon be full again
+}
 
 // Subject is the handle of a subject of a group: id is its identity, which leaves r as tokens only.
 func (r *Rollup) Subject(g Group, id []byte) SubjectRef {
@@ -237,18 +251,10 @@ func (r *Rollup) Country(code string) CountryRef {
 
 // Add counts a request.
 func (r *Rollup) Add(s SubjectRef, site SiteRef, c CountryRef, q Request) {
-	k := grainKey{s, site, uint32(floorDiv(q.Time, slotSeconds*1000)), c, q.NoVisit, q.NoPerson}
-	i, ok := r.grainIndex[k]
-	if !ok {
-		i = uint32(len(r.grains))
-		r.grains = append(r.grains, grain{grainKey: k})
-		r.grainIndex[k] = i
-	}
-	g := &r.grains[i]
-	g.requests += q.Requests
-	g.blocked += q.Blocked
-	g.in += q.BytesIn
-	g.out += q.BytesOut
+	r.grains = append(r.grains, grain{
+		grainKey{s, site, uint32(floorDiv(q.Time, slotSeconds*1000)), c, q.NoVisit, q.NoPerson},
+		sum{q.Requests, q.Blocked, q.BytesIn, q.BytesOut},
+	})
 }
 
 func floorDiv(a, b int64) int64 {
@@ -278,79 +284,147 @@ func (r *Rollup) Days() []time.Time {
 // Blocks spreads what r holds over the statistics tables: for each day that r has requests on, one block for each table.
 // It fails with [seal.ErrForgotten] when a request is older than the key.
 func (r *Rollup) Blocks(w Watermark) ([]Block, error) {
-	hourly, domains, countries := &r.tables[0], &r.tables[1], &r.tables[2]
 	for i := range r.tables {
 		r.tables[i].reset()
 	}
 	days := dayFinder{}
-	for _, i := range r.inOrder() {
-		g := &r.grains[i]
-		sub := &r.subjects[g.subject]
-		own := &r.groups[sub.group]
-		day := days.find(own.Zone, g.window)
-		month := seal.MonthOf(dayTime(day))
-		tk, err := r.tokenizer(month)
-		if err != nil {
-			return nil, fmt.Errorf("count people of %s: %w", month, err)
-		}
-		if sub.month != month {
-			sub.month, sub.block = month, tk.Subject(own.Tenant, []byte(sub.id))
-		}
-		site := &r.sites[g.site]
-		c := contribution{g: g, subject: sub, tk: tk, site: &r.siteBlocks[g.site], visit: !site.Background && !g.noVisit, anonymous: g.noPerson}
-
-		hour := g.window / (3600 / uint32(slotSeconds))
-		if own.Population == Guest {
-			c.anonymous = true
-			hourly.add(day, newCellKey(0, own.all, hour), r, c)
-			continue
-		}
-		for _, u := range [2]uint32{sub.group, own.all} {
-			hourly.add(day, newCellKey(r.siteCategory[g.site], u, hour), r, c)
-			hourly.add(day, newCellKey(0, u, hour), r, c)
-			domains.add(day, newCellKey(r.siteDomain[g.site], u, uint32(day)), r, c)
-			countries.add(day, newCellKey(uint32(g.country), u, uint32(day)), r, c)
-			if sub.group == own.all {
-				break
-			}
+	r.order, r.ends = r.bySubject()
+	for _, s := range r.byGroup() {
+		if err := r.spread(&r.subjects[s], r.inOrder(s), &days); err != nil {
+			return nil, err
 		}
 	}
 	var out []Block
 	for _, day := range days.all() {
-		out = append(out,
-			hourly.block(r, day, w), domains.block(r, day, w), countries.block(r, day, w))
+		for i := range r.tables {
+			out = append(out, r.tables[i].block(r, day, w))
+		}
 	}
 	return out, nil
 }
 
-// inOrder are the numbers of the grains, one person's in a row, and of those one site's, so that a cell sees each person and
-// slot once. Subjects are dense numbers and have few grains each: counted into place, then sorted by insertion.
-func (r *Rollup) inOrder() []uint32 {
-	r.ends = append(r.ends[:0], make([]uint32, len(r.subjects)+1)...)
-	for i := range r.grains {
-		r.ends[r.grains[i].subject+1]++
+// spread adds what one person did, in order, to the cells of the person's unit and of all units.
+func (r *Rollup) spread(sub *subject, steps []step, days *dayFinder) error {
+	hourly, domains, countries := &r.tables[0], &r.tables[1], &r.tables[2]
+	own := &r.groups[sub.group]
+	p := person{groups: [2]uint32{sub.group, own.all}, cells: 2}
+	if sub.group == own.all {
+		p.cells = 1
 	}
-	for i := 1; i < len(r.ends); i++ {
-		r.ends[i] += r.ends[i-1]
+	today, thisHour := int32(-1), uint32(0)
+	for n := range steps {
+		g := &r.grains[steps[n].grain]
+		if day := days.find(own.Zone, g.window); n == 0 || day != today {
+			today = day
+			month := seal.MonthOf(dayTime(day))
+			var err error
+			if p.tokens, err = r.tokenizer(month); err != nil {
+				return fmt.Errorf("count people of %s: %w", month, err)
+			}
+			p.subject = p.tokens.Subject(own.Tenant, []byte(sub.id))
+			domains.turn(day, uint32(day), len(r.domains))
+			countries.turn(day, uint32(day), len(r.countries))
+			thisHour = 0
+		}
+		hour := g.window / (3600 / uint32(slotSeconds))
+		if n == 0 || hour != thisHour {
+			thisHour = hour
+			hourly.turn(today, hour, len(r.categories))
+		}
+		if own.Population == Guest {
+			hourly.cells[hourly.cell(r, 0, own.all)].add(&g.sum)
+			continue
+		}
+		c := contribution{grain: g, site: &r.siteBlocks[g.site], visit: !r.sites[g.site].Background && !g.noVisit}
+		hourly.add(r, &p, r.siteCategory[g.site], &c)
+		hourly.add(r, &p, 0, &c)
+		domains.add(r, &p, r.siteDomain[g.site], &c)
+		countries.add(r, &p, uint32(g.country), &c)
 	}
-	r.order = append(r.order[:0], make([]uint32, len(r.grains))...)
+	for i := range r.tables {
+		r.tables[i].settle(&p)
+	}
+	return nil
+}
+
+// A step is a grain among those of its subject.
+type step struct {
+	at    uint64 // five minutes, then site
+	grain uint32
+}
+
+// inOrder are the grains of a subject by time, so that hours and days come one after another, and a slot comes in a row.
+func (r *Rollup) inOrder(s SubjectRef) []step {
+	begin := uint32(0)
+	if s > 0 {
+		begin = r.ends[s-1]
+	}
+	r.steps = r.steps[:0]
+	for _, i := range r.order[begin:r.ends[s]] {
+		g := &r.grains[i]
+		r.steps = append(r.steps, step{uint64(g.window)<<32 | uint64(g.site), i})
+	}
+	slices.SortFunc(r.steps, func(a, b step) int {
+		if a.at != b.at {
+			return cmp.Compare(a.at, b.at)
+		}
+		return cmp.Compare(a.grain, b.grain)
+	})
+	return r.steps
+}
+
+// bySubject are the numbers of the grains, one subject's in a row, and where each subject's end. Subjects are dense numbers:
+// counted into place.
+func (r *Rollup) bySubject() (order, ends []uint32) {
+	ends = append(r.ends[:0], make([]uint32, len(r.subjects)+1)...)
 	for i := range r.grains {
-		at := &r.ends[r.grains[i].subject] // where the next one goes; in the end, where the next subject begins
-		r.order[*at] = uint32(i)
+		ends[r.grains[i].subject+1]++
+	}
+	for i := 1; i < len(ends); i++ {
+		ends[i] += ends[i-1]
+	}
+	order = append(r.order[:0], make([]uint32, len(r.grains))...)
+	for i := range r.grains {
+		at := &ends[r.grains[i].subject] // where the next one goes; in the end, where the next subject begins
+		order[*at] = uint32(i)
 		*at++
 	}
-	begin := uint32(0)
-	for _, end := range r.ends[:len(r.subjects)] {
-		slices.SortFunc(r.order[begin:end], func(a, b uint32) int {
-			x, y := &r.grains[a], &r.grains[b]
-			if x.site != y.site {
-				return cmp.Compare(x.site, y.site)
-			}
-			return cmp.Compare(x.window, y.window)
-		})
-		begin = end
+	return order, ends
+}
+
+// byGroup are the subjects, one group's in a row: the cells of a unit are then used all at once, while they are near.
+func (r *Rollup) byGroup() []SubjectRef {
+	subjects := make([]SubjectRef, len(r.subjects))
+	for i := range subjects {
+		subjects[i] = SubjectRef(i)
 	}
-	return r.order
+	slices.SortFunc(subjects, func(a, b SubjectRef) int {
+		x, y := r.subjects[a].group, r.subjects[b].group
+		return cmp.Or(cmp.Compare(r.groups[x].all, r.groups[y].all), cmp.Compare(x, y), cmp.Compare(a, b))
+	})
+	return subjects
+}
+
+// fold adds like grains up.
+func (r *Rollup) fold() {
+	r.order, r.ends = r.bySubject()
+	folded := make([]grain, 0, cap(r.grains))
+	for s := range r.subjects {
+		first := len(folded) // of the slot
+		for n, st := range r.inOrder(SubjectRef(s)) {
+			if n > 0 && st.at != r.steps[n-1].at {
+				first = len(folded)
+			}
+			g := &r.grains[st.grain]
+			like := slices.IndexFunc(folded[first:], func(f grain) bool { return f.grainKey == g.grainKey })
+			if like < 0 {
+				folded = append(folded, *g)
+			} else {
+				folded[first+like].add(&g.sum)
+			}
+		}
+	}
+	r.grains = folded
 }
 
 func (r *Rollup) tokenizer(m seal.Month) (*seal.Tokenizer, error) {
@@ -382,21 +456,12 @@ func (k cellKey) what() uint32  { return uint32(k) & (1<<whatBits - 1) }
 func (k cellKey) group() uint32 { return uint32(k>>whatBits) & (maxGroups - 1) }
 func (k cellKey) time() uint32  { return uint32(k >> (whatBits + groupBits)) }
 
+// A cell is as long as a line of cache.
 type cell struct {
-	key                        cellKey
-	day                        int32
-	requests, blocked, in, out uint64
-
-	block       seal.CellBlock
-	last        SubjectRef // whose tokens were made last
-	counted     bool       // last is valid
-	state       [16]byte   // of last
-	hasState    bool
-	lastSite    SiteRef
-	lastWindow  uint32
-	slotCounted bool
-	people      uint32
-	slots       uint32
+	sum
+	key           cellKey
+	people, slots uint32
+	block         seal.CellBlock
 }
 
 type token struct {
@@ -404,60 +469,153 @@ type token struct {
 	value uint64
 }
 
+// A table gathers the cells of one statistics table. People come one after another, and each one's hours or days: what a
+// person adds to a cell is summed up on the way (a share) and reaches the cells when the person is done with.
 type table struct {
 	name          string
-	index         map[cellKey]uint32
 	cells         []cell
+	days          []int32  // of each cell
+	index         []uint64 // of the cells: see cell
 	people, slots []token
+
+	day    int32
+	time   uint32 // the hour or day whose shares are being gathered
+	shares []share
+	recent []recent // by what a cell is about: its share of this time
+	turns  uint64
+	seed   maphash.Seed
+}
+
+type recent struct {
+	turn  uint64
+	share uint32
+}
+
+// A share is what one person adds to the cell of the person's unit and to that of all units.
+type share struct {
+	sum
+	cells       [2]uint32
+	states      [2][16]byte
+	counted     bool // among people
+	hasState    bool
+	slotCounted bool
+	lastSite    SiteRef
+	lastWindow  uint32
+}
+
+// A person is a subject while its grains are being spread.
+type person struct {
+	groups  [2]uint32 // the own one and that of all units
+	cells   int       // 1 if they are the same
+	tokens  *seal.Tokenizer
+	subject seal.SubjectBlock
+}
+
+type contribution struct {
+	*grain
+	site  *seal.SiteBlock
+	visit bool
 }
 
 // reset empties t and keeps its memory.
 func (t *table) reset() {
 	clear(t.index)
-	t.cells, t.people, t.slots = t.cells[:0], t.people[:0], t.slots[:0]
+	t.cells, t.days, t.people, t.slots, t.shares = t.cells[:0], t.days[:0], t.people[:0], t.slots[:0], t.shares[:0]
 }
 
-type contribution struct {
-	g         *grain
-	subject   *subject
-	tk        *seal.Tokenizer
-	site      *seal.SiteBlock
-	visit     bool
-	anonymous bool
+// turn begins another hour or day of a person. whats is how many things cells may be about.
+func (t *table) turn(day int32, time uint32, whats int) {
+	t.day, t.time = day, time
+	t.turns++
+	if n := whats - len(t.recent); n > 0 {
+		t.recent = append(t.recent, make([]recent, n)...)
+	}
 }
 
-func (t *table) add(day int32, k cellKey, r *Rollup, c contribution) {
-	i, ok := t.index[k]
-	if !ok {
-		i = uint32(len(t.cells))
-		t.index[k] = i
-		t.cells = append(t.cells, cell{key: k, day: day, block: t.canonical(r, k)})
+func (t *table) add(r *Rollup, p *person, what uint32, c *contribution) {
+	seen := &t.recent[what]
+	if seen.turn != t.turns {
+		*seen = recent{t.turns, uint32(len(t.shares))}
+		t.shares = append(t.shares, share{})
+		s := &t.shares[seen.share]
+		for i := range p.cells {
+			s.cells[i] = t.cell(r, what, p.groups[i])
+		}
 	}
-	x := &t.cells[i]
-	x.requests += c.g.requests
-	x.blocked += c.g.blocked
-	x.in += c.g.in
-	x.out += c.g.out
-	if c.anonymous {
+	s := &t.shares[seen.share]
+	s.add(&c.sum)
+	if c.noPerson {
 		return
 	}
-	if !x.counted || x.last != c.g.subject {
-		x.last, x.counted, x.hasState, x.slotCounted = c.g.subject, true, false, false
-		t.people = append(t.people, token{i, c.tk.People(c.subject.block, x.block)})
-		x.people++
+	if !s.counted {
+		s.counted = true
+		for i := range p.cells {
+			x := &t.cells[s.cells[i]]
+			t.people = append(t.people, token{s.cells[i], p.tokens.People(p.subject, x.block)})
+			x.people++
+		}
 	}
-	if !c.visit {
+	if !c.visit || s.slotCounted && s.lastSite == c.grain.site && s.lastWindow == c.window {
 		return
 	}
-	if x.slotCounted && x.lastSite == c.g.site && x.lastWindow == c.g.window {
-		return
+	s.lastSite, s.lastWindow, s.slotCounted = c.grain.site, c.window, true
+	for i := range p.cells {
+		x := &t.cells[s.cells[i]]
+		if !s.hasState {
+			s.states[i] = p.tokens.SlotState(p.subject, x.block)
+		}
+		t.slots = append(t.slots, token{s.cells[i], p.tokens.Slot(s.states[i], *c.site, c.window)})
+		x.slots++
 	}
-	if !x.hasState {
-		x.state, x.hasState = c.tk.SlotState(c.subject.block, x.block), true
+	s.hasState = true
+}
+
+// settle ends a person.
+func (t *table) settle(p *person) {
+	for i := range t.shares {
+		s := &t.shares[i]
+		for _, c := range s.cells[:p.cells] {
+			t.cells[c].add(&s.sum)
+		}
 	}
-	x.lastSite, x.lastWindow, x.slotCounted = c.g.site, c.g.window, true
-	t.slots = append(t.slots, token{i, c.tk.Slot(x.state, *c.site, c.g.window)})
-	x.slots++
+	t.shares = t.shares[:0]
+}
+
+// cell is the number of a cell at the time of t. Nearly every grain asks for several, and what that costs is the memory that
+// is touched: so the index is open addressing by hand, with the number of the cell plus 1 below half of the hash of its key.
+func (t *table) cell(r *Rollup, what, group uint32) uint32 {
+	if 2*len(t.cells) >= len(t.index) {
+		t.grow()
+	}
+	k := newCellKey(what, group, t.time)
+	hash := maphash.Comparable(t.seed, k)
+	at := t.place(hash)
+	for ; t.index[at] != 0; at = (at + 1) & uint64(len(t.index)-1) {
+		if x := t.index[at]; x>>32 == hash>>32 && t.cells[uint32(x)-1].key == k {
+			return uint32(x) - 1
+		}
+	}
+	t.cells = append(t.cells, cell{key: k, block: t.canonical(r, k)})
+	t.days = append(t.days, t.day)
+	t.index[at] = hash>>32<<32 | uint64(len(t.cells))
+	return uint32(len(t.cells)) - 1
+}
+
+func (t *table) place(hash uint64) uint64 { return hash >> 32 & uint64(len(t.index)-1) }
+
+func (t *table) grow() {
+	old := t.index
+	t.index = make([]uint64, max(1<<10, 2*len(old)))
+	for _, x := range old {
+		if x == 0 {
+			continue
+		}
+		at := t.place(x)
+		for t.index[at] != 0 {
+			at = (at + 1) & uint64(len(t.index)-1)
+		}
+		t.index[at] = x
+	}
 }
 
 // canonical is the name under which people are counted in a cell. It holds no time: a person keeps the same token in all
@@ -480,7 +638,7 @@ func (t *table) block(r *Rollup, day int32, w Watermark) Block {
 	rows := 1
 	at := make([]uint32, len(t.cells)) // row of each cell
 	for i := range t.cells {
-		if t.cells[i].day == day {
+		if t.days[i] == day {
 			at[i] = uint32(rows)
 			rows++
 		}
@@ -506,7 +664,7 @@ func (t *table) block(r *Rollup, day int32, w Watermark) Block {
 	marks[0], next[0], begunAt[0] = w.Mark, w.Next, w.BegunAt.UTC().Truncate(time.Second)
 	for i := range t.cells {
 		x := &t.cells[i]
-		if x.day != day {
+		if t.days[i] != day {
 			continue
 		}
 		row := at[i]
@@ -562,6 +720,10 @@ func (t *table) scatter(tokens []token, at []uint32, rows int, count func(*cell)
 type dayFinder struct {
 	zones []zoneDays
 	seen  map[int32]struct{}
+
+	zone   *time.Location // of the last question, like which most are
+	window uint32
+	day    int32
 }
 
 type zoneDays struct {
@@ -570,6 +732,9 @@ type zoneDays struct {
 }
 
 func (f *dayFinder) find(zone *time.Location, window uint32) int32 {
+	if len(f.zones) > 0 && zone == f.zone && window == f.window {
+		return f.day
+	}
 	var z *zoneDays
 	for i := range f.zones {
 		if f.zones[i].zone == zone {
@@ -590,6 +755,7 @@ func (f *dayFinder) find(zone *time.Location, window uint32) int32 {
 		}
 		f.seen[day] = struct{}{}
 	}
+	f.zone, f.window, f.day = zone, window, day
 	return day
 }
 

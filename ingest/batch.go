@@ -144,7 +144,7 @@ func (b *eventBatch) Begin(begunAt time.Time) {
 }
 
 func (b *eventBatch) Full() bool {
-	return int(b.tally.Events) >= b.limits.Events || b.rollup.Grains() >= b.limits.Grains || b.mailRollup.Grains() >= mailGrains*b.limits.Grains ||
+	return int(b.tally.Events) >= b.limits.Events || b.rollup.Full(b.limits.Grains) || b.mailRollup.Grains() >= mailGrains*b.limits.Grains ||
 		int(b.tally.Rejects) >= b.limits.Rejects || len(b.days) > maxDays
 }
 

@@ -160,14 +160,14 @@ type SiteBlock [12]byte
 // Cell hashes the canonical name of a cell: its parts, each preceded by its length, so that no two lists of parts read
 // the same.
 func Cell(parts ...string) CellBlock {
-	h := sha256.New()
-	var n [8]byte
+	var room [256]byte // most names fit: a cell is hashed for each unit and domain of a batch
+	name := room[:0]
 	for _, p := range parts {
-		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
-		h.Write(n[:])
-		h.Write([]byte(p))
+		name = binary.BigEndian.AppendUint64(name, uint64(len(p)))
+		name = append(name, p...)
 	}
-	return CellBlock(h.Sum(nil)[:16])
+	sum := sha256.Sum256(name)
+	return CellBlock(sum[:16])
 }
 
 // Site hashes a site's name.
