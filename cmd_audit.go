@@ -215,7 +215,13 @@ func oneArgument(c *cli.Context, name string) (string, error) {
 		return "", usageErrorf("audit %s takes one argument, %s", c.Command.Name, name)
 	}
 	var faults []error
-	set.Visit(func(f *flag.Flag) { faults = append(faults, c.Set(f.Name, f.Value.String())) })
+	set.Visit(func(f *flag.Flag) {
+		for _, known := range c.Command.Flags {
+			if names := known.Names(); slices.Contains(names, f.Name) {
+				faults = append(faults, c.Set(names[0], f.Value.String()))
+			}
+		}
+	})
 	if err := errors.Join(faults...); err != nil {
 		return "", usageErrorf("audit %s: %w", c.Command.Name, err)
 	}

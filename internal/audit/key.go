@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -252,15 +253,15 @@ func (c Config) trust(k logKey) (Trust, error) {
 
 // writeNew writes text to a file that must not exist, whole or not at all, mode 0600.
 func writeNew(path string, text []byte) error {
-	return writeAside(path, text, os.Link) // fails if it is there, which Rename would not
+	return writeAside(path, text, 0o600, os.Link) // fails if it is there, which Rename would not
 }
 
-// writeOver writes text to a file, whole or not at all, mode 0600.
-func writeOver(path string, text []byte) error {
-	return writeAside(path, text, os.Rename)
+// writeOver writes text to a file, whole or not at all.
+func writeOver(path string, text []byte, mode fs.FileMode) error {
+	return writeAside(path, text, mode, os.Rename)
 }
 
-func writeAside(path string, text []byte, move func(from, to string) error) error {
+func writeAside(path string, text []byte, mode fs.FileMode, move func(from, to string) error) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -274,7 +275,7 @@ func writeAside(path string, text []byte, move func(from, to string) error) erro
 		f.Close()
 		return err
 	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := move(f.Name(), path); err != nil {

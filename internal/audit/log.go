@@ -214,7 +214,7 @@ func (l *Log) drain() {
 	}
 }
 
-// locked runs do while no other process, and nobody else in this one, writes. Its error is ErrUnavailable.
+// locked runs do while no other process, and nobody else in this one, writes. Its error is ErrUnavailable or ErrRefused.
 func (l *Log) locked(ctx context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, l.config.Timeout)
 	defer cancel()
@@ -233,10 +233,10 @@ func (l *Log) locked(ctx context.Context, do func(context.Context) error) error 
 		defer lock.Close()
 		return do(ctx)
 	}()
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrRefused) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return nil
+	return err
 }
 
 // found reads the key, or founds the log: first segment and key. It holds the lock.
@@ -409,7 +409,7 @@ func (l *Log) settle(ctx context.Context, s segment, c Checkpoint) (Checkpoint, 
 		if err != nil {
 			return Checkpoint{}, err
 		}
-		return c, writeOver(filepath.Join(l.path(s.n), ".state", "treeState"), text)
+		return c, writeOver(filepath.Join(l.path(s.n), ".state", "treeState"), text, 0o644)
 	case err != nil:
 		return Checkpoint{}, err
 	case state == c.tree():
@@ -504,7 +504,7 @@ func (l *Log) extend(ctx context.Context, dir string, n int, lines [][]byte) err
 	if signed, err = l.config.Witness.cosign(ctx, s, published, signed, path, state.N); err != nil {
 		return err
 	}
-	return writeOver(filepath.Join(dir, "checkpoint"), signed)
+	return writeOver(filepath.Join(dir, "checkpoint"), signed, 0o644)
 }
 
 // integrate has Tessera put lines into bundles and hash tiles, durably.

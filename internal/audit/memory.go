@@ -92,7 +92,7 @@ func Remember(ctx context.Context, files fs.FS, trust Trust, path string) (Repor
 	if err != nil || !report.OK() {
 		return report, err
 	}
-	if err := writeOver(path, after.Encode()); err != nil {
+	if err := writeOver(path, after.Encode(), 0o600); err != nil {
 		return Report{}, fmt.Errorf("remember an audit log: %w", err)
 	}
 	return report, nil
