@@ -425,13 +425,17 @@ func explainLine(in io.Reader, out io.Writer, parser parse.Parser, o parseOption
 	last, answered, rejected := 0, false, false
 	table := tabwriter.NewWriter(out, 0, 4, 3, ' ', 0)
 	err := readRecords(in, o.files[0], func(number int, line []byte) error {
-		if last = number; number > o.line {
+		if number > o.line {
 			return io.EOF
 		}
+		last = number + max(bytes.Count(line, []byte{'\n'})-1, 0) // of the record's lines
 		// earlier lines are read too: a parser may know from them how to read this one
 		parser.Parse(line, func(e *parse.Event) {
-			if number != o.line {
+			if last < o.line {
 				return
+			}
+			if answered {
+				fmt.Fprintln(table)
 			}
 			answered = true
 			fmt.Fprintln(table, "FIELD\tVALUE\tREAD FROM")
@@ -441,7 +445,7 @@ func explainLine(in io.Reader, out io.Writer, parser parse.Parser, o parseOption
 				}
 			}
 		}, func(r parse.Reject) {
-			if number != o.line {
+			if last < o.line {
 				return
 			}
 			rejected = true

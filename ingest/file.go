@@ -15,20 +15,22 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"tillsyn/ingest/parse"
 )
 
 const (
 	fileCluster = "file"
 	headSize    = 64 << 10 // what names a file, if it is that long
 	lineBuffer  = 1 << 20  // one chunk
-	longestLine = 4 << 20  // a longer one is cut there, which every parser refuses
 )
 
 // settled is how long a file must have stood still before its last line counts as whole although no line end follows.
 const settled = time.Minute
 
-// A File is a log file as a Partition: its offsets are byte offsets in the unpacked text, so that a file that has grown,
-// was renamed or was packed since is the same file, and each line counts once. It is not safe for concurrent use.
+// A File is a log file as a Partition, of the records that parse.Cutter cuts: lines, or JSON documents. Its offsets are byte
+// offsets in the text, unpacked and in UTF-8, so that a file that has grown, was renamed or was packed since is the same file,
+// and each record counts once. It is not safe for concurrent use.
 type File struct {
 	path   string // "-" is standard input
 	stdin  io.Reader
@@ -36,9 +38,10 @@ type File struct {
 	id     Identity
 	raw    *countingReader
 	closer io.Closer
-	text   *bufio.Reader
+	text   *parse.Cutter
 	pos    int64 // offset of the next byte of text
 	tail   bool  // a line without end at the end is whole
+	ended  bool  // the end was seen: what is written from now on is for the next time
 	mtime  time.Time
 
 	buf        []byte
@@ -63,8 +66,8 @@ func OpenFile(path string, stdin io.Reader, known []Identity, now func() time.Ti
 	if err := f.open(); err != nil {
 		return nil, err
 	}
-	head, err := f.text.Peek(headSize)
-	if err != nil && err != io.EOF {
+	head, err := f.text.Head(headSize)
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("read the beginning of %s: %w", path, err)
 	}
@@ -118,7 +121,7 @@ func (f *File) open() error {
 		f.closer.Close()
 		return fmt.Errorf("read %s: %w", f.path, err)
 	}
-	f.pos = 0
+	f.pos, f.ended = 0, false
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}): // RFC 1952
 		z, err := gzip.NewReader(packed)
@@ -126,7 +129,7 @@ func (f *File) open() error {
 			f.closer.Close()
 			return fmt.Errorf("unpack %s: %w", f.path, err)
 		}
-		f.text, f.tail = bufio.NewReaderSize(z, lineBuffer), true
+		f.text, f.tail = parse.NewCutter(z), true
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}): // RFC 8878
 		z, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
 		if err != nil {
@@ -135,9 +138,9 @@ func (f *File) open() error {
 		}
 		file := f.closer
 		f.closer = closers{z.IOReadCloser(), file}
-		f.text, f.tail = bufio.NewReaderSize(z, lineBuffer), true
+		f.text, f.tail = parse.NewCutter(z), true
 	default:
-		f.text = bufio.NewReaderSize(packed, lineBuffer)
+		f.text = parse.NewCutter(packed)
 	}
 	return nil
 }
@@ -200,34 +203,37 @@ func (f *File) Fetch(ctx context.Context, offset int64, c *Chunk) error {
 			return err
 		}
 	}
-	if skip := offset - f.pos; skip > 0 {
-		n, err := io.CopyN(io.Discard, f.text, skip)
-		f.pos += n
-		if err == io.EOF {
-			return io.EOF // shorter than what is already in
-		}
+	if offset > f.pos {
+		n, err := f.text.Skip(offset - f.pos)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", f.path, err)
 		}
-	}
-	c.First, c.Next, c.Records = offset, offset, c.Records[:0]
-	f.buf = f.buf[:0]
-	for len(f.buf) < lineBuffer {
-		start := len(f.buf)
-		n, whole, err := f.line()
-		if err != nil {
-			return err
+		if f.pos += n; f.pos < offset {
+			return io.EOF // shorter than what is already in
 		}
-		if n == 0 {
+	}
+	c.First, c.Next, c.Records = offset, f.pos, c.Records[:0]
+	f.buf = f.buf[:0]
+	for len(f.buf) < lineBuffer && !f.ended {
+		start := len(f.buf)
+		buf, cut, err := f.text.Next(f.buf)
+		if err != nil {
+			return fmt.Errorf("read %s after %d bytes: %w", f.path, f.pos, err)
+		}
+		if f.ended = cut.Last; cut.Size == 0 {
 			break
 		}
-		if !whole && !f.tail {
+		if !cut.Whole && cut.Last && !f.tail {
 			f.unfinished = true
 			break
 		}
+		f.buf = buf
+		if buf[len(buf)-1] == '\n' {
+			f.buf = buf[:len(buf)-1]
+		}
 		// Where the buffer will be is not known before it is full: the values are cut from it below.
-		c.Records = append(c.Records, Record{Offset: f.pos, Next: f.pos + n, Value: f.buf[start:len(f.buf):len(f.buf)]})
-		f.pos += n
+		c.Records = append(c.Records, Record{Offset: f.pos, Next: f.pos + cut.Size, Value: f.buf[start:len(f.buf):len(f.buf)]})
+		f.pos += cut.Size
 		c.Next = f.pos
 	}
 	if len(c.Records) == 0 {
@@ -240,32 +246,4 @@ func (f *File) Fetch(ctx context.Context, offset int64, c *Chunk) error {
 		at += n
 	}
 	return nil
-}
-
-// line appends the next line, without its end, to f.buf. n is how many bytes of text it took, with its end; 0 is the end
-// of the file.
-func (f *File) line() (n int64, whole bool, err error) {
-	kept := 0
-	for {
-		part, err := f.text.ReadSlice('\n')
-		n += int64(len(part))
-		if room := longestLine - kept; room > 0 {
-			take := part[:min(len(part), room)]
-			if err == nil && len(take) == len(part) {
-				take = take[:len(take)-1]
-			}
-			f.buf = append(f.buf, take...)
-			kept += len(take)
-		}
-		switch err {
-		case nil:
-			return n, true, nil
-		case bufio.ErrBufferFull:
-			continue
-		case io.EOF:
-			return n, false, nil
-		default:
-			return n, false, fmt.Errorf("read %s after %d bytes: %w", f.path, f.pos, err)
-		}
-	}
 }

@@ -7,12 +7,16 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"tillsyn/ingest/parse"
 )
 
 func write(t *testing.T, dir, name string, text []byte, age time.Duration) string {
@@ -120,7 +124,7 @@ func TestFileLastLine(t *testing.T) {
 
 func TestFileLongLines(t *testing.T) {
 	dir := t.TempDir()
-	text := "short\n" + strings.Repeat("x", 6<<20) + "\n" + strings.Repeat("y", 1<<20) + "\n\r\n\x00\nend\n"
+	text := "short\n" + strings.Repeat("x", 20<<20) + "\n" + strings.Repeat("y", 1<<20) + "\n\r\n\x00\nend\n"
 	f, err := OpenFile(write(t, dir, "a.log", []byte(text), time.Hour), nil, nil, time.Now)
 	if err != nil {
 		t.Fatal(err)
@@ -131,8 +135,135 @@ func TestFileLongLines(t *testing.T) {
 	for _, l := range lines {
 		got = append(got, len(l))
 	}
-	if want := []int{5, longestLine, 1 << 20, 1, 1, 3}; fmt.Sprint(got) != fmt.Sprint(want) || next != int64(len(text)) {
-		t.Errorf("line lengths %v, want %v; next %d of %d", got, want, next, len(text))
+	if len(got) != 6 || got[1] <= parse.MaxRecord || got[1] > parse.MaxRecord+1000 || next != int64(len(text)) {
+		t.Errorf("line lengths %v; next %d of %d", got, next, len(text))
+	}
+}
+
+// A growth is what a file held one time and another.
+type growth struct {
+	format string
+	zone   *time.Location
+	text   string // in the end
+	before []string
+}
+
+// TestFileDocuments reads files at every stage of being written, and then whole: each event is there once, as it is where the
+// whole file is read at once.
+func TestFileDocuments(t *testing.T) {
+	event := func(n int) string {
+		return fmt.Sprintf(`{"@timestamp":"2026-10-09T08:21:22Z","url":{"domain":"a%d.example"},"user":{"name":"Åsa {[\"]}"}}`, n)
+	}
+	pretty := func(n int) string {
+		return fmt.Sprintf("  {\n    \"@timestamp\": \"2026-10-09T08:21:22Z\",\n    \"url\": {\n      \"domain\": \"b%d.example\"\n    }\n  }", n)
+	}
+	wide := func(s string) string {
+		b := []byte{0xff, 0xfe}
+		for _, u := range utf16.Encode([]rune(s)) {
+			b = append(b, byte(u), byte(u>>8))
+		}
+		return string(b)
+	}
+	array := func(rows ...string) string { return "[\n" + strings.Join(rows, ",\n") + "\n]\n" }
+	csv := "origin_timestamp,sender_address,recipient_status,message_subject,message_id\r\n" +
+		"2026-10-09T08:21:22Z,a@example.net,åsa@example.se##Receive,\"Räkning 😀\",<1@x>\r\n" +
+		"2026-10-09T08:21:23Z,a@example.net,bo@example.se##Receive,\"Ö\",<2@x>\r\n"
+	for name, g := range map[string]growth{
+		"lines":                 {"ndjson", nil, event(1) + "\n" + event(2) + "\n" + event(3) + "\n", nil},
+		"no last line end":      {"ndjson", nil, event(1) + "\n" + event(2), nil},
+		"pretty documents":      {"ndjson", nil, pretty(1) + "\n" + pretty(2) + "\n" + pretty(3) + "\n", nil},
+		"one document":          {"ndjson", nil, pretty(1), nil},
+		"a pretty array":        {"ndjson", nil, array(pretty(1), pretty(2), pretty(3)), []string{array(pretty(1)), array(pretty(1), pretty(2))}},
+		"with carriage returns": {"ndjson", nil, strings.ReplaceAll(array(pretty(1), pretty(2)), "\n", "\r\n"), []string{strings.ReplaceAll(array(pretty(1)), "\n", "\r\n")}},
+		"an array of lines":     {"ndjson", nil, array(event(1), event(2)), []string{array(event(1))}},
+		"an array in a line":    {"ndjson", nil, "[" + event(1) + "," + event(2) + "]", nil},
+		"records":               {"ndjson", nil, `{"records":[` + event(1) + "," + event(2) + "]}\n" + `{"records":[` + event(3) + "]}\n", nil},
+		"pretty records":        {"ndjson", nil, "{\n\"records\": " + array(pretty(1), pretty(2)) + "}\n", nil},
+		"UTF-16 lines":          {"m365_message_trace_csv", time.UTC, wide(csv), nil},
+		"UTF-16 array":          {"ndjson", nil, wide(array(pretty(1), event(2))), []string{wide(array(pretty(1)))}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			parser := func() parse.Parser {
+				p, err := parse.New(parse.Options{Format: g.format, Zone: g.zone})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return p
+			}
+			dir := t.TempDir()
+			read := func(p parse.Parser, from int64, known []Identity, text string, age time.Duration) (events []string, next int64, id Identity) {
+				f, err := OpenFile(write(t, dir, "a", []byte(text), age), nil, known, time.Now)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				records, next := all(t, f, from)
+				for _, r := range records {
+					p.Parse([]byte(r), func(e *parse.Event) { events = append(events, string(e.Domain)+string(e.MessageID)) },
+						func(r parse.Reject) { t.Errorf("%d bytes, from %d: %+v", len(text), from, r) })
+				}
+				return events, next, f.Identity()
+			}
+			want, _, _ := read(parser(), 0, nil, g.text, time.Hour)
+			var direct []string
+			p := parser()
+			if err := parse.Records(strings.NewReader(g.text), func(_ int, r []byte) error {
+				p.Parse(r, func(e *parse.Event) { direct = append(direct, string(e.Domain)+string(e.MessageID)) }, func(parse.Reject) {})
+				return nil
+			}); err != nil || !slices.Equal(want, direct) || len(want) == 0 {
+				t.Fatalf("the file holds %q, read as a file %q", direct, want)
+			}
+			for end := 0; end < len(g.text); end += 1 + len(g.text)/200 {
+				g.before = append(g.before, g.text[:end])
+			}
+			for _, before := range g.before {
+				p := parser() // one, as it may need to have seen the header
+				first, next, id := read(p, 0, nil, before, 0)
+				if id.Epoch == "0" {
+					continue
+				}
+				rest, _, now := read(p, next, []Identity{id}, g.text, time.Hour)
+				switch got := append(first, rest...); {
+				case id != now:
+					// what a file without any event is called does not matter
+					if len(first) > 0 {
+						t.Errorf("of %q: another file", before)
+					}
+				case !slices.Equal(got, want):
+					t.Errorf("of %q, then all: %q, want %q", before, got, want)
+				}
+			}
+		})
+	}
+}
+
+// TestFileBeingWritten holds that what is written while a file is read is left for the next time, from where it begins.
+func TestFileBeingWritten(t *testing.T) {
+	path := write(t, t.TempDir(), "a.log", []byte("one\ntw"), 0)
+	f, err := OpenFile(path, nil, nil, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var c Chunk
+	if err := f.Fetch(t.Context(), 0, &c); err != nil || len(c.Records) != 1 || !f.Unfinished() {
+		t.Fatal(c, err)
+	}
+	more, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := more.WriteString("o\nthree\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := more.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Fetch(t.Context(), c.Next, &c); err != io.EOF {
+		t.Errorf("%d records, %v", len(c.Records), err)
+	}
+	if lines, _ := all(t, f, 0); !slices.Equal(lines, []string{"one", "two", "three"}) {
+		t.Errorf("read again: %q", lines)
 	}
 }
 

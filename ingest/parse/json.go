@@ -664,7 +664,8 @@ func (p *jsonParser) read(text []byte, line int) {
 				}
 				end := nextLine(text, from)
 				var open nesting
-				open.read(bytes.TrimRight(text[from:end], "\r\n"))
+				row := bytes.TrimRight(text[from:end], "\r\n")
+				open.read(row, len(row))
 				reason := BadLayout
 				switch {
 				case bytes.IndexByte(text[from:end], 0) >= 0:

@@ -203,13 +203,17 @@ func FuzzEnvelope(f *testing.F) {
 	})
 }
 
+// FuzzRecords cuts a file whole, and after a part of it was there: nothing is left out but what follows the last document, and
+// what was cut before is found again.
 func FuzzRecords(f *testing.F) {
-	for _, text := range []string{"a\nb", "{\n\"a\":1\n}\n", "[{\n}]", "\xff\xfea\x00\n\x00", "{\n{\n"} {
-		f.Add([]byte(text))
+	for _, text := range []string{"a\nb", "{\n\"a\":1\n}\n", "[{\n}]", "\xff\xfea\x00\n\x00", "{\n{\n", "[\n{},\n{}\n]\n", `[{"a":"}"},{}]`, "{}\n{}"} {
+		f.Add([]byte(text), 3)
 	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		var all []byte
-		next := 1
+	f.Fuzz(func(t *testing.T, text []byte, part int) {
+		if _, wide := fromUTF16(nil, text); wide {
+			part = 0
+		}
+		next, all := 1, []byte(nil)
 		if err := Records(bytes.NewReader(text), func(line int, record []byte) error {
 			if line != next || len(record) == 0 {
 				t.Errorf("record of %d bytes at line %d, want %d", len(record), line, next)
@@ -220,8 +224,33 @@ func FuzzRecords(f *testing.F) {
 		}); err != nil {
 			t.Error(err)
 		}
-		if _, wide := fromUTF16(nil, text); !wide && !bytes.Equal(all, text) {
+		if part <= 0 || part > len(text) {
+			return
+		}
+		if rest, ok := bytes.CutPrefix(text, all); !ok || len(bytes.Trim(rest, betweenDocuments)) > 0 {
 			t.Errorf("%q became %q", text, all)
+		}
+		all = all[:0]
+		for end, age := range []int{part, len(text)} {
+			c := NewCutter(bytes.NewReader(text[:age]))
+			if n, err := c.Skip(int64(len(all))); n != int64(len(all)) || err != nil {
+				t.Fatalf("%q, of which were there %q: skipped %d of %d, %v", text, text[:part], n, len(all), err)
+			}
+			for {
+				record, cut, err := c.Next(nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if cut.Size == 0 || end == 0 && !cut.Whole {
+					break
+				}
+				if all = append(all, record...); cut.Last {
+					break
+				}
+			}
+		}
+		if rest, ok := bytes.CutPrefix(text, all); !ok || len(bytes.Trim(rest, betweenDocuments)) > 0 {
+			t.Errorf("%q, of which were there %q, became %q", text, text[:part], all)
 		}
 	})
 }
