@@ -1,6 +1,6 @@
 -- Every partition of the tables that can be purged, also of parts that the server has yet to remove.
-SELECT table, partition_id AS id, any(partition) AS partition, sumIf(rows, active) AS rows, sum(bytes_on_disk) AS bytes, countIf(active) AS active, count() AS parts, any(path) AS path
-FROM system.parts
-WHERE database = currentDatabase() AND table IN {tables:Array(String)}
-GROUP BY table, partition_id
-ORDER BY table, partition_id
+SELECT p.table, p.partition_id, any(p.partition) AS name, sumIf(p.rows, p.active) AS live_rows, sum(p.bytes_on_disk) AS all_bytes, countIf(p.active) AS live_parts, count() AS all_parts
+FROM system.parts AS p
+WHERE p.database = currentDatabase() AND p.table IN {tables:Array(String)}
+GROUP BY p.table, p.partition_id
+ORDER BY p.table, p.partition_id

@@ -1,2 +1,2 @@
--- What the server says of itself.
-SELECT now() AS now, (SELECT max(begun_at) FROM ledger) AS ledger
+-- What time it is on the server, and when the newest batch was begun.
+SELECT now() AS now, max(begun_at) AS ledger FROM ledger

@@ -1,0 +1,9 @@
+package vault
+
+import (
+	"testing"
+
+	"tillsyn/internal/engine/enginetest"
+)
+
+func TestMain(m *testing.M) { enginetest.Main(m) }
