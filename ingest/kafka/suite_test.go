@@ -46,6 +46,7 @@ func suite(t *testing.T, b *kafkatest.Broker) {
 		{"tls", testTLS},
 		{"back-pressure", testBackPressure},
 		{"prefetch", testPrefetch},
+		{"retention", testRetention},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, b) })
 	}
