@@ -326,6 +326,13 @@ func (s Scope) check(requested time.Time) []error {
 		fault("sources: must be mail, web or both, sorted, each once")
 	}
 	all := slices.Contains(s.Categories, AllCategories)
+	// "any" is what the vault calls everything, protected destinations too: no category has that name.
+	if slices.Contains(s.Categories, "any") {
+		fault("categories: any is not a category")
+	}
+	if slices.Contains(s.Sources, Mail) && !slices.Equal(s.Categories, []string{AllCategories}) {
+		fault("sources: mail has no categories, and needs the one word all")
+	}
 	if len(s.Categories) == 0 || len(s.Categories) > 64 || !sortedSet(s.Categories) || all && len(s.Categories) > 1 ||
 		slices.ContainsFunc(s.Categories, func(x string) bool { return !wordForm.MatchString(x) }) {
 		fault("categories: must be the one word all, or at most 64 names of categories, sorted, each once")

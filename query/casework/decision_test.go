@@ -35,6 +35,7 @@ func examples(o *town) map[Kind]*Decision {
 		}
 		if rule.unit == must {
 			d.Scope.Unit, d.Scope.Threshold, d.Scope.Categories, d.Scope.Aliases = "Hamnförvaltningen", 20, []string{"gambling"}, []string{}
+			d.Scope.Sources = []string{Web}
 		}
 		all[rule.Kind] = d
 	}
@@ -196,6 +197,8 @@ func TestScopeIsNotWidened(t *testing.T) {
 		"sources out of order":          func(d *Decision) { d.Scope.Sources = []string{Web, Mail} },
 		"no category":                   func(d *Decision) { d.Scope.Categories = []string{} },
 		"all and another":               func(d *Decision) { d.Scope.Categories = []string{"all", "gambling"} },
+		"any category":                  func(d *Decision) { d.Scope.Sources, d.Scope.Categories = []string{Web}, []string{"any"} },
+		"mail of a category":            func(d *Decision) { d.Scope.Categories = []string{"gambling"} },
 		"a category with a wildcard":    func(d *Decision) { d.Scope.Categories = []string{"gam%"} },
 		"a threshold for a person":      func(d *Decision) { d.Scope.Threshold = 10 },
 		"no lookups":                    func(d *Decision) { d.Lookups = 0 },
@@ -244,6 +247,8 @@ func TestScopeIsNotWidened(t *testing.T) {
 		"all categories":         identify(func(d *Decision) { d.Scope.Categories = []string{"all"} }),
 		"protected destinations": identify(func(d *Decision) { d.Scope.Protected = "därför" }),
 		"a threshold of four":    identify(func(d *Decision) { d.Scope.Threshold = 4 }),
+		"any category":           identify(func(d *Decision) { d.Scope.Categories = []string{"any"} }),
+		"mail":                   identify(func(d *Decision) { d.Scope.Sources = []string{Mail, Web} }),
 		"no threshold":           identify(func(d *Decision) { d.Scope.Threshold = 0 }),
 		"no unit":                identify(func(d *Decision) { d.Scope.Unit = "" }),
 		"a unit with a wildcard": identify(func(d *Decision) { d.Scope.Unit = "Hamn%" }),

@@ -67,32 +67,73 @@ var (
 // A Store keeps the documents of cases, each a file encrypted to the gate. Files are added, never changed. Several processes may
 // use one directory.
 type Store struct {
-	dir       string
-	timeout   time.Duration
-	identity  age.Identity
-	recipient age.Recipient
+	dir        string
+	timeout    time.Duration
+	identities []age.Identity
+	recipient  age.Recipient
 }
 
-// NewStore makes a store of the gate's own age identity and its recipient. It opens nothing.
-func NewStore(c Config, identity age.Identity, recipient age.Recipient) (*Store, error) {
-	if identity == nil || recipient == nil {
-		return nil, errors.New("the case store needs the gate's age identity and recipient")
+// NewStore makes a store that opens files with any of the gate's age identities and encrypts new ones to its recipient, as text.
+// It opens nothing.
+func NewStore(c Config, identities []age.Identity, recipient string) (*Store, error) {
+	if len(identities) == 0 {
+		return nil, errors.New("make a case store: the gate's age identities are missing")
 	}
-	return &Store{dir: c.Dir, timeout: c.LockTimeout, identity: identity, recipient: recipient}, nil
+	s := &Store{dir: c.Dir, timeout: c.LockTimeout, identities: identities}
+	list, err := age.ParseRecipients(strings.NewReader(recipient))
+	if err != nil || len(list) != 1 {
+		return nil, errors.New("make a case store: the gate's age recipient can't be read")
+	}
+	s.recipient = list[0]
+	return s, nil
 }
 
 // Lock takes the lock of the store over all processes and goroutines, and answers what lets it go. It can't be taken twice.
 func (s *Store) Lock(ctx context.Context) (unlock func() error, err error) {
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("lock the case store: %w", err)
+	f, err := s.lockFile("lock")
+	if err != nil {
+		return nil, err
 	}
-	f := flock.New(filepath.Join(s.dir, "lock"), flock.SetPermissions(0o600))
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	if ok, err := f.TryLockContext(ctx, 2*time.Millisecond); err != nil || !ok {
 		return nil, fmt.Errorf("lock the case store: another process holds it: %w", errors.Join(err, f.Close()))
 	}
 	return f.Unlock, nil
+}
+
+// running says that a lookup runs, until done is called or the process ends.
+func (s *Store) running(ctx context.Context) (done func() error, err error) {
+	f, err := s.lockFile("running")
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	if ok, err := f.TryRLockContext(ctx, 2*time.Millisecond); err != nil || !ok {
+		return nil, fmt.Errorf("lock the case store: another process recovers it: %w", errors.Join(err, f.Close()))
+	}
+	return f.Unlock, nil
+}
+
+// idle calls do if no lookup runs in any process, and keeps one from beginning meanwhile. It answers whether it did.
+func (s *Store) idle(do func() error) (bool, error) {
+	f, err := s.lockFile("running")
+	if err != nil {
+		return false, err
+	}
+	ok, err := f.TryLock()
+	if err != nil || !ok {
+		return false, errors.Join(err, f.Close())
+	}
+	return true, errors.Join(do(), f.Unlock())
+}
+
+func (s *Store) lockFile(name string) (*flock.Flock, error) {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("lock the case store: %w", err)
+	}
+	return flock.New(filepath.Join(s.dir, name), flock.SetPermissions(0o600)), nil
 }
 
 // folder is where the files of a case are: its name is a hash, so that no number can be a path.
@@ -179,7 +220,7 @@ func (s *Store) read(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read the case store: %w", err)
 	}
 	defer f.Close()
-	r, err := age.Decrypt(f, s.identity)
+	r, err := age.Decrypt(f, s.identities...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s does not open with the gate's identity", ErrStore, filepath.Base(path))
 	}

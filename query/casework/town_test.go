@@ -1,6 +1,7 @@
 package casework
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -229,3 +230,5 @@ func get[T any](v T, err error) T {
 	}
 	return v
 }
+
+func jsonOf(v any) ([]byte, error) { return json.Marshal(v) }

@@ -1,0 +1,421 @@
+package casework
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"hash"
+	"slices"
+	"strings"
+	"time"
+
+	"tillsyn/internal/audit"
+	"tillsyn/internal/seal"
+	"tillsyn/internal/vault"
+)
+
+// ErrTooMany is when a lookup has more rows than one may answer.
+var ErrTooMany = errors.New("the lookup has more rows than casework.max_rows: nothing was cut off; narrow the decision, or raise it")
+
+// lookupCheck is how often the state is looked at again while rows come slowly.
+const lookupCheck = 100 * time.Millisecond
+
+// A Result says what a lookup found, in numbers. Rows and names go to the caller's function.
+type Result struct {
+	Case      string      `json:"case"`
+	Kind      Kind        `json:"kind"`
+	Number    int         `json:"number"`    // of this lookup, from 1
+	Left      int         `json:"left"`      // lookups that are left
+	Rows      int64       `json:"rows"`      // given to the caller; identify: events that were counted
+	Named     int         `json:"named"`     // identify: people above the threshold
+	Protected int64       `json:"protected"` // events withheld, of protected destinations
+	Filtered  int64       `json:"filtered"`  // events of other categories
+	Explained int64       `json:"explained"` // events that a permission or a self-report explains
+	Keys      int         `json:"keys"`      // data keys that were opened
+	Late      int         `json:"late"`      // data keys that came after an approval, and so stay shut
+	Unopened  int         `json:"unopened"`  // capsules that did not open: altered, moved or made up
+	Digest    seal.Digest `json:"digest"`    // of the rows, keyed with the decision's nonce
+}
+
+// SignLookup is an investigator's request for one lookup.
+func SignLookup(d *Decision, digest seal.Digest, investigator *seal.Signer, now time.Time) ([]byte, error) {
+	return SignAct(NewAct(ActLookup, d, digest, investigator.Name(), now), investigator)
+}
+
+// Lookup runs one lookup: authorise, intent on record, keys, rows, result on record. request is what [SignLookup] makes for the
+// case that number names. Each row goes to each, oldest first; of the kind identify, each name. Rows that were given before an
+// error remain given, and the record says how many.
+func (g *Gate) Lookup(ctx context.Context, number string, request []byte, each func(Row) error) (Result, error) {
+	done, err := g.store.running(ctx)
+	if err != nil {
+		return Result{}, fmt.Errorf("look up: %w", err)
+	}
+	defer done()
+	v, act, err := g.begin(ctx, number, request)
+	if err != nil {
+		return Result{}, err
+	}
+	intent := seal.DigestOf(request).String()
+	r := &run{gate: g, view: v, each: each, result: Result{Case: v.Decision.Case, Kind: v.Decision.Kind, Number: v.Lookups + 1, Left: v.Left - 1}}
+	nonce, err := base64.StdEncoding.DecodeString(v.Decision.Nonce)
+	if err != nil {
+		return Result{}, fmt.Errorf("look up: %w", err)
+	}
+	// Rows have little in them that can't be guessed: without the decision's nonce their digest must not say which they were.
+	r.digest = hmac.New(sha256.New, append(append(nonce, intent...), 0))
+	g.step("intent recorded")
+
+	err = r.do(ctx)
+	r.result.Digest = seal.Digest(r.digest.Sum(nil))
+	g.step("rows read")
+	counts := map[string]int64{
+		"rows": r.result.Rows, "keys": int64(r.result.Keys), "late": int64(r.result.Late), "unopened": int64(r.result.Unopened),
+		"protected": r.result.Protected, "named": int64(r.result.Named), "number": int64(r.result.Number),
+	}
+	if err != nil {
+		counts["failed"] = 1
+	}
+	// The result must come on record even if whoever asked has gone.
+	over, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	_, fault := g.p.Log.Append(over, audit.Entry{Kind: audit.LookupResult, Actor: act.Actor, Case: v.Decision.Case, Document: v.Digest.String(),
+		Body: intent + "\n" + r.result.Digest.String(), Counts: counts})
+	if errors.Is(err, ErrRefused) {
+		return r.result, errors.Join(err, fault)
+	}
+	if err = errors.Join(err, fault); err != nil {
+		return r.result, fmt.Errorf("look up: %w", err)
+	}
+	return r.result, nil
+}
+
+// begin authorises a lookup and puts its intent on record. The lock makes it one step for all processes: no two see the same
+// number of lookups left.
+func (g *Gate) begin(ctx context.Context, number string, request []byte) (*view, Act, error) {
+	fail := func(err error) (*view, Act, error) { return nil, Act{}, fmt.Errorf("look up: %w", err) }
+	unlock, err := g.store.Lock(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	defer unlock()
+	v, err := g.view(ctx, number)
+	if errors.Is(err, ErrNoCase) {
+		return nil, Act{}, g.refuse(ctx, "", number, "", refusedNoCase)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	refuse := func(actor string, reason int64) (*view, Act, error) {
+		return nil, Act{}, g.refuse(ctx, actor, number, v.Digest.String(), reason)
+	}
+	act, err := openAct(request, v.Decision, v.Digest, v.chain)
+	switch digest := seal.DigestOf(request).String(); {
+	case errors.Is(err, ErrNotEntitled) || errors.Is(err, seal.ErrSignature):
+		return refuse("", refusedActor)
+	case err != nil || act.Type != ActLookup:
+		return refuse("", refusedDocument)
+	case !near(act.At, v.Now):
+		return refuse(act.Actor, refusedTime)
+	case slices.Contains(v.Used, digest):
+		return refuse(act.Actor, refusedReplay)
+	case v.State != Active:
+		return refuse(act.Actor, refusedState)
+	case v.Left == 0:
+		return refuse(act.Actor, refusedUsedUp)
+	}
+	g.step("authorised")
+	if _, err := g.p.Log.Append(ctx, audit.Entry{Kind: audit.LookupIntent, Actor: act.Actor, Case: v.Decision.Case, Document: v.Digest.String(),
+		Body: seal.DigestOf(request).String(), Counts: map[string]int64{"number": int64(v.Lookups) + 1}}); err != nil {
+		return fail(err)
+	}
+	return v, act, nil
+}
+
+// A run is one lookup that has its intent on record.
+type run struct {
+	gate    *Gate
+	view    *view
+	each    func(Row) error
+	explain func(*vault.Event) string
+	result  Result
+	digest  hash.Hash
+	counts  map[string]int64 // identify: events of each person
+	seen    int64
+	checked time.Time
+}
+
+func (r *run) do(ctx context.Context) error {
+	d := r.view.Decision
+	permit, err := r.permit(ctx)
+	if err != nil {
+		return err
+	}
+	defer permit.Forget()
+	r.gate.step("keys opened")
+	if r.gate.p.Explain != nil {
+		if r.explain, err = r.gate.p.Explain(ctx, d); err != nil {
+			return err
+		}
+	}
+	if d.Kind == Identify {
+		r.counts = map[string]int64{}
+	}
+	if err := r.still(ctx); err != nil { // what happened while keys were opened counts
+		return err
+	}
+	reading, err := r.gate.p.Vault.Read(ctx, permit, func(e vault.Event) error { return r.row(ctx, &e) })
+	r.result.Filtered, r.result.Unopened = int64(reading.Filtered), len(reading.Unopened)
+	if err != nil {
+		return err
+	}
+	if err := r.still(ctx); err != nil {
+		return err
+	}
+	if d.Kind == Identify {
+		return r.names()
+	}
+	return nil
+}
+
+// still looks at the state again: a decision that ended while its lookup runs gives no further row.
+func (r *run) still(ctx context.Context) error {
+	v, err := r.gate.view(ctx, r.view.Decision.Case)
+	if err != nil {
+		return err
+	}
+	r.checked = time.Now()
+	if v.State != Active || v.Digest != r.view.Digest {
+		return r.gate.refuse(ctx, "", v.Decision.Case, v.Digest.String(), refusedState)
+	}
+	return nil
+}
+
+// permit opens the data keys in scope with the gate's share and those that the three approvers handed over.
+func (r *run) permit(ctx context.Context) (*vault.Permit, error) {
+	d, g := r.view.Decision, r.gate
+	handed := map[seal.Role]map[seal.KeyID]seal.Share{}
+	for _, a := range r.view.Approvals {
+		h, ok := r.view.handovers[a.Act]
+		if !ok || h.Role != a.Role || seal.DigestOf(h.Sealed) != a.Handover {
+			return nil, fmt.Errorf("%w: what an approver handed over is not what was signed", ErrStore)
+		}
+		shares, err := g.openHandover(r.view.Digest, h)
+		if err != nil {
+			return nil, fmt.Errorf("%w: what an approver handed over: %w", ErrStore, err)
+		}
+		handed[a.Role] = shares
+	}
+	found, err := g.keys(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	first, last, err := d.Scope.Days()
+	if err != nil {
+		return nil, err
+	}
+	scope := vault.Scope{Tenant: d.Tenant, Kinds: d.Scope.Sources, From: first, To: last, Categories: d.Scope.Categories}
+	if slices.Equal(d.Scope.Categories, []string{AllCategories}) {
+		scope.Categories = []string{vault.AnyCategory}
+	}
+	if d.Scope.Subject != "" {
+		scope.Subjects = [][]byte{[]byte(d.Scope.Subject)}
+	} else {
+		for _, k := range found {
+			if !slices.ContainsFunc(scope.Subjects, func(s []byte) bool { return string(s) == string(k.Subject) }) {
+				scope.Subjects = append(scope.Subjects, k.Subject)
+			}
+		}
+	}
+	if len(scope.Subjects) == 0 { // a unit where nobody was seen: a permit for nobody, which holds no key
+		return nil, nil
+	}
+	permit, err := vault.NewPermit(scope)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range found {
+		shares := map[seal.Role]seal.Share{seal.Gate: k.share}
+		for role, of := range handed {
+			if s, ok := of[k.Wrapped.ID]; ok {
+				shares[role] = s
+			}
+		}
+		if len(shares) < len(seal.Roles()) {
+			r.result.Late++
+			continue
+		}
+		key, err := seal.Combine(k.Wrapped.ID, shares)
+		if err != nil {
+			return nil, err
+		}
+		if err := permit.Add(k.StoredKey, k.Subject, key); err != nil {
+			return nil, err
+		}
+	}
+	r.result.Keys = permit.Keys()
+	return permit, nil
+}
+
+// row takes one event that the permit covers.
+func (r *run) row(ctx context.Context, e *vault.Event) error {
+	d := r.view.Decision
+	if r.seen++; r.seen%int64(r.gate.page) == 0 || time.Since(r.checked) > lookupCheck {
+		if err := r.still(ctx); err != nil {
+			return err
+		}
+	}
+	if d.Scope.Protected == "" && r.gate.isProtected(e) {
+		r.result.Protected++
+		return nil
+	}
+	why := ""
+	if r.explain != nil {
+		why = r.explain(e)
+	}
+	if why != "" {
+		r.result.Explained++
+	}
+	if d.Kind == Identify {
+		if why == "" { // what was permitted or reported stands behind no finding
+			r.counts[string(e.Person)] += int64(max(e.Count, 1))
+			r.result.Rows++
+		}
+		return nil
+	}
+	if r.result.Rows++; r.result.Rows > int64(r.gate.p.Config.MaxRows) {
+		r.result.Rows--
+		return ErrTooMany
+	}
+	r.gate.redact(e)
+	return r.give(newRow(e, why))
+}
+
+func (r *run) give(row Row) error {
+	line := row.AppendJSON(nil)
+	r.digest.Write(append(line, '\n'))
+	if err := r.each(row); err != nil {
+		return fmt.Errorf("hand over a row: %w", err)
+	}
+	return nil
+}
+
+// names answers who is above the threshold, and nobody else, with a band for how many events there were.
+func (r *run) names() error {
+	threshold := int64(r.view.Decision.Scope.Threshold)
+	var names []string
+	for name, n := range r.counts {
+		if n > threshold {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names) // by name: the order must say no more than the band
+	for _, name := range names {
+		r.result.Named++
+		row := Row{{"user.name", textOf([]byte(name))}, {"event.count", band(r.counts[name], threshold)}}
+		if err := r.give(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// band is a number of events above a threshold, as coarse as can be used.
+func band(n, threshold int64) string {
+	from := threshold
+	for _, factor := range []int64{2, 5, 10} {
+		if to := threshold * factor; n <= to {
+			return fmt.Sprintf("%d-%d", from+1, to)
+		} else {
+			from = to
+		}
+	}
+	return fmt.Sprintf("more than %d", from)
+}
+
+// isProtected says whether an event has a protected destination: by the verdict of then, or by the lists of today.
+func (g *Gate) isProtected(e *vault.Event) bool {
+	if string(e.Class) == "protected" {
+		return true
+	}
+	if g.p.Protected == nil {
+		return false
+	}
+	if len(e.Domain) > 0 && g.p.Protected(e.Domain) {
+		return true
+	}
+	for _, address := range append([][]byte{e.From}, e.To...) {
+		if i := strings.LastIndexByte(string(address), '@'); i >= 0 && g.p.Protected(address[i+1:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// redact removes other people from a mail: one of ours whole, of an outsider what is before the @.
+func (g *Gate) redact(e *vault.Event) {
+	if e.Kind != vault.Mail {
+		return
+	}
+	own := func(address []byte) bool {
+		if string(address) == string(e.Person) {
+			return true
+		}
+		if g.p.Whose == nil {
+			return false
+		}
+		subject, ours := g.p.Whose(address)
+		return ours && string(subject) == string(e.Person)
+	}
+	hide := func(address []byte) []byte {
+		if len(address) == 0 || own(address) {
+			return address
+		}
+		ours := false
+		if g.p.Whose != nil {
+			_, ours = g.p.Whose(address)
+		}
+		i := strings.LastIndexByte(string(address), '@')
+		if ours || i < 0 {
+			return []byte(redacted)
+		}
+		return append([]byte(redacted), address[i:]...)
+	}
+	// A message id is made by the sender's program, often with the sender's name in it.
+	if !own(e.From) {
+		if e.MessageID != nil {
+			e.MessageID = []byte(redacted)
+		}
+		if e.NetworkID != nil {
+			e.NetworkID = []byte(redacted)
+		}
+	}
+	e.From = hide(e.From)
+	to := make([][]byte, len(e.To))
+	for i, address := range e.To {
+		to[i] = hide(address)
+	}
+	e.To = to
+	if e.User != nil && !own(e.User) && string(e.User) != string(e.Person) && !own(bare(e.User)) {
+		e.User = []byte(redacted)
+	}
+}
+
+func bare(user []byte) []byte { return []byte(bareName(strings.ToLower(string(user)))) }
+
+const redacted = "[redacted]"
+
+// RowsDigest is how a result can be checked against the record later: the digest of rows that one lookup gave, in order.
+func RowsDigest(d *Decision, request []byte, rows []Row) (seal.Digest, error) {
+	nonce, err := base64.StdEncoding.DecodeString(d.Nonce)
+	if err != nil {
+		return seal.Digest{}, errors.New("compute the digest of rows: the decision has no nonce")
+	}
+	h := hmac.New(sha256.New, append(append(nonce, seal.DigestOf(request).String()...), 0))
+	for _, row := range rows {
+		h.Write(append(row.AppendJSON(nil), '\n'))
+	}
+	return seal.Digest(h.Sum(nil)), nil
+}
