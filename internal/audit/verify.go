@@ -409,28 +409,39 @@ func (v *verifier) locate(ctx context.Context, s segment, c Checkpoint, leaves [
 	v.report.Findings = append(v.report.Findings, found)
 }
 
-// firstDifference answers the first index that a stored hash tile, of any level, gives another hash than leaves, which may
-// be fewer than size.
+// firstDifference answers the first index at which a stored hash tile, of any level, differs from what leaves give, which
+// may be fewer than size. A hash above others differs with them: it counts only where those below it do not.
 func (s segment) firstDifference(size int64, leaves []tlog.Hash) (index int64, file, text string, ok bool) {
 	index = size
+	var below []int64
 	levels(size, leaves, func(level int, tileIndex int64, width int, hashes []tlog.Hash) bool {
-		at := tileIndex << (tileHeight * (level + 1))
 		name := tilePath(level, tileIndex, width)
-		stored, err := s.hashes(level, tileIndex, width)
-		if err != nil {
-			if at < index && errors.Is(err, fs.ErrNotExist) {
-				index, file, text, ok = at, name, "the hash tile is missing", true
-			} else if at < index {
-				index, file, text, ok = at, name, "the hash tile cannot be read", true
+		differs := func(i int, what string) {
+			first := (tileIndex*tileWidth + int64(i)) << (tileHeight * level)
+			end := first + int64(1)<<(tileHeight*level)
+			if slices.ContainsFunc(below, func(b int64) bool { return b >= first && b < end }) {
+				return
 			}
+			below = append(below, first)
+			if first < index {
+				index, file, text, ok = first, name, what, true
+			}
+		}
+		stored, err := s.hashes(level, tileIndex, width)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			differs(0, "the hash tile is missing")
+			return true
+		case err != nil:
+			differs(0, "the hash tile cannot be read")
 			return true
 		}
 		for i, h := range hashes {
-			if i < width && !bytes.Equal(stored[i*tlog.HashSize:][:tlog.HashSize], h[:]) {
-				if first := at + int64(i)<<(tileHeight*level); first < index {
-					index, file, text, ok = first, name, "the hash tile does not belong to the entries", true
+			if !bytes.Equal(stored[i*tlog.HashSize:][:tlog.HashSize], h[:]) {
+				differs(i, "the hash tile does not belong to the entries")
+				if level == 0 {
+					break
 				}
-				break
 			}
 		}
 		return true
