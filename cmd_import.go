@@ -31,7 +31,9 @@ func importCommand() *cli.Command {
 		Description: `Reads files as the consumer reads Kafka: same formats, same statistics, exactly once. A file may be packed
 with gzip or zstd. What names a file is its beginning, not its name: importing it again, renamed, packed or
 grown, counts each line once. A last line without line end is left for the next time while the file is younger
-than a minute.
+than a minute. A file may hold JSON over many lines (documents one after the other, or an array of them, also one
+that more is added to) and may be UTF-16. An object around a list ({"value": [...]}) that is written anew with more
+in the list is another file.
 
 What a file can't say comes from a configured source (--source TOPIC) or from flags.
 
@@ -44,6 +46,7 @@ Exit codes: 0 done, 1 fault (run it again: it goes on where it stopped), 2 wrong
 			&cli.StringFlag{Name: "logformat", Usage: "the logformat line of squid.conf, as `SPEC`"},
 			&cli.StringFlag{Name: "layout", Usage: "the `NAME` of a column layout"},
 			&cli.StringFlag{Name: "columns", Usage: "the columns' names in order, a comma-separated `LIST`"},
+			&cli.StringFlag{Name: "internal-domains", Usage: "our own mail domains, a comma-separated `LIST`"},
 			&cli.BoolFlag{Name: "json", Usage: "print the result as JSON"},
 		},
 		Action: func(c *cli.Context) error {
@@ -82,6 +85,9 @@ func importSource(c *cli.Context, cfg Config) (ingest.Source, error) {
 	}
 	if c.IsSet("columns") {
 		s.Columns = commaList(c.String("columns"))
+	}
+	if c.IsSet("internal-domains") {
+		s.InternalDomains = commaList(c.String("internal-domains"))
 	}
 	tenants := cfg.Tenants()
 	if s.Tenant == "" && len(tenants) == 1 {

@@ -732,6 +732,7 @@ func (p *jsonParser) document(at, size int) {
 	p.scratch.reset(2 * p.walker.object.bytes)
 	p.scratch.start(2 * p.walker.object.bytes)
 	reason, field := p.format.fill(&p.walker.object, &p.event, &p.scratch)
+	reason, field = timely(reason, field, &p.event)
 	switch reason {
 	case "":
 		p.emit(&p.event)

@@ -83,6 +83,7 @@ func (p *lineParser) lines(record []byte, outer int, event func(*Event), reject 
 			continue
 		}
 		reason, field := p.line(line)
+		reason, field = timely(reason, field, &p.event)
 		if reason != "" && reason != skip && outer == 0 && p.ownJSON && (line[0] == '{' || line[0] == '[') && p.opened(line, number, event, reject) {
 			continue
 		}

@@ -29,6 +29,14 @@ func (r *stampReader) local(wall int64) (ms int64, ok bool) {
 
 func within9999(ms int64) (int64, bool) { return ms, ms >= 0 && ms/1000 <= lastSecond }
 
+// timely answers reason, or BadTime for an event whose time, with its zone, is out of what is read.
+func timely(reason Reason, field string, e *Event) (Reason, string) {
+	if _, ok := within9999(e.Time); !ok && reason == "" {
+		return BadTime, "@timestamp"
+	}
+	return reason, field
+}
+
 // date reads a date from the beginning of b: year, month and day in digits (one digit will do for the last two) with '-',
 // '/' or '.' between them. It answers the days since 1970-01-01 and the bytes it took (0: it is none). ok is false for a day
 // that the calendar does not have.

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tillsyn/ingest"
+	"tillsyn/ingest/parse"
+	"tillsyn/internal/engine/enginetest"
+	"tillsyn/schemas"
+)
+
+// sampleSource is how a sample of the parsers is to be read, by what stands beside it.
+func sampleSource(t *testing.T, path string) ingest.Source {
+	t.Helper()
+	base := strings.TrimSuffix(path, filepath.Ext(path))
+	beside := func(what string) string {
+		text, err := os.ReadFile(base + "." + what)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(text))
+	}
+	return ingest.Source{
+		Topic: "file", Tenant: "default", Format: filepath.Base(filepath.Dir(path)), TimeZone: beside("zone"), Logformat: beside("logformat"),
+		Layout: beside("layout"), Columns: commaList(beside("columns")), InternalDomains: commaList(beside("domains")),
+	}
+}
+
+// TestImportEqualsParse imports every sample of the parsers: what parse prints is what import counts, once, however often the
+// file comes.
+func TestImportEqualsParse(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Engine.DataDir = enginetest.Config(t, nil).DataDir
+	cfg.Ingest.StatisticsKey = filepath.Join(t.TempDir(), "statistics.key")
+	e, err := startEngine(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Kill)
+	if err := migrateEmbedded(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	db, err := openDatabase(t.Context(), cfg, schemas.RoleIngest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	in, err := newIngestion(t.Context(), cfg, db.DB, slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var samples []string
+	for _, pattern := range []string{"*.log", "*.json"} {
+		list, err := filepath.Glob("ingest/parse/testdata/*/" + pattern)
+		if err != nil || len(list) == 0 {
+			t.Fatal("no samples", err)
+		}
+		samples = append(samples, list...)
+	}
+	dir := t.TempDir()
+	for number, sample := range samples {
+		text, err := os.ReadFile(sample)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source := sampleSource(t, sample)
+		// Samples that are alike but for their flags would be one file: empty lines tell them apart.
+		bom, end := 0, "\n"
+		switch {
+		case bytes.HasPrefix(text, []byte("\xef\xbb\xbf")):
+			bom = 3
+		case bytes.HasPrefix(text, []byte("\xfe\xff")):
+			bom, end = 2, "\x00\n"
+		case bytes.HasPrefix(text, []byte("\xff\xfe")):
+			bom, end = 2, "\n\x00"
+		}
+		text = slices.Insert(text, bom, []byte(strings.Repeat(end, number))...)
+		path := filepath.Join(dir, fmt.Sprint(number))
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		old := time.Now().Add(-time.Hour)
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+		var out, faults bytes.Buffer
+		o := parseOptions{Options: parse.Options{
+			Format: source.Format, Logformat: source.Logformat, Layout: source.Layout, Columns: source.Columns, InternalDomains: source.InternalDomains,
+		}, files: []string{path}}
+		if source.TimeZone != "" {
+			if o.Zone, err = time.LoadLocation(source.TimeZone); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := runParse(t.Context(), nil, &out, &faults, o); err != nil && exitCode(err) != exitFound {
+			t.Fatal(sample, err)
+		}
+		got, err := importFile(t.Context(), nil, io.Discard, in, path, source)
+		if err != nil {
+			t.Fatal(sample, err)
+		}
+		// what is too old, say, is an event to the parser
+		events, rejects := got.Events, got.Rejects
+		for _, reason := range []parse.Reason{"too_old", "in_the_future", "count_out_of_range", "no_subject"} {
+			events, rejects = events+got.Reasons[reason], rejects-got.Reasons[reason]
+		}
+		if want := uint64(bytes.Count(out.Bytes(), []byte("\n"))); events != want {
+			t.Errorf("%s: %d events, parse prints %d: %+v", sample, events, want, got)
+		}
+		if want := uint64(bytes.Count(faults.Bytes(), []byte("\n"))); rejects != want {
+			t.Errorf("%s: %d rejects, parse prints %d: %+v", sample, rejects, want, got)
+		}
+		if again, err := importFile(t.Context(), nil, io.Discard, in, path, source); err != nil || again.Events+again.Rejects != 0 {
+			t.Errorf("%s, again: %+v %v", sample, again, err)
+		}
+	}
+}
