@@ -12,12 +12,14 @@ func commands() []*cli.Command {
 		reportCommand(),
 		gapsCommand(),
 		auditCommand(),
+		keysCommand(),
 		configCommand(),
 		parseCommand(),
 		listsCommand(),
 		migrateCommand(),
 		clickhouseCommand(),
 		generateCommand(),
+		purgeCommand(),
 		engineChildCommand(),
 	}
 }

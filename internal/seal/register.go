@@ -63,6 +63,41 @@ type Holder struct {
 	Recipients []string `json:"recipients"` // age recipients, each of which opens the role's private key
 }
 
+// Validate answers every fault of h that can be seen without the others, joined, or nil.
+func (h Holder) Validate() error {
+	var faults []error
+	if !holderForm.MatchString(h.ID) {
+		return errors.New("the id must consist of 1 to 48 lower-case letters a-z, digits and . _ -")
+	}
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%s: "+format, append([]any{h.ID}, args...)...))
+	}
+	if h.Population != "" && !isPopulation(h.Population) {
+		fault("the population is no population's name")
+	}
+	if !h.Role.approves() {
+		fault("the role must be one of %v", Approvers())
+	}
+	if err := checkVerifier(h.ID, h.Verifier); err != nil {
+		fault("%w", err)
+	}
+	if len(h.Recipients) == 0 || len(h.Recipients) > maxRecipients {
+		fault("must have 1 to %d age recipients", maxRecipients)
+	}
+	for _, r := range h.Recipients {
+		if !isRecipient(r) {
+			fault("a recipient is not an age recipient in lower case")
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func isPopulation(name string) bool { return populationForm.MatchString(name) && name != "default" }
+
+func isRecipient(text string) bool {
+	return len(text) <= maxRecipient && recipientForm.MatchString(text)
+}
+
 // RegisterText is what a register says, signed or not. It is a document: [RegisterText.Encode] is what is signed.
 type RegisterText struct {
 	Type       string   `json:"type"`
@@ -118,22 +153,19 @@ func (t RegisterText) Validate() error {
 		}
 		keys[kind+value] = owner
 	}
-	recipient := func(owner, r string) {
-		if len(r) > maxRecipient || !recipientForm.MatchString(r) {
-			fault("%s: a recipient is not an age recipient in lower case", owner)
-		}
-		unique("recipient", r, owner)
-	}
 	if t.Gate.Key.IsZero() {
 		fault("gate: has no key")
 	}
 	unique("key", t.Gate.Key.String(), "the gate")
-	recipient("the gate", t.Gate.Recipient)
+	if !isRecipient(t.Gate.Recipient) {
+		fault("gate: the recipient is not an age recipient in lower case")
+	}
+	unique("recipient", t.Gate.Recipient, "the gate")
 
 	own := map[string]int{}
 	for i, s := range t.Seats {
 		name := seatName(s.Population, s.Role)
-		if s.Population != "" && (!populationForm.MatchString(s.Population) || s.Population == "default") {
+		if s.Population != "" && !isPopulation(s.Population) {
 			fault("seats[%d]: the population is no population's name", i)
 		}
 		if !s.Role.approves() {
@@ -161,8 +193,8 @@ func (t RegisterText) Validate() error {
 		fault("holders: are more than %d", maxHolders)
 	}
 	for i, h := range t.Holders {
-		if !holderForm.MatchString(h.ID) {
-			fault("holders[%d]: the id must consist of 1 to 48 lower-case letters a-z, digits and . _ -", i)
+		if err := h.Validate(); err != nil {
+			fault("holders[%d]: %w", i, err)
 			continue
 		}
 		unique("id", h.ID, h.ID)
@@ -171,16 +203,9 @@ func (t RegisterText) Validate() error {
 			fault("%s: holds %s, which is no seat", h.ID, name)
 		}
 		held[name]++
-		if err := checkVerifier(h.ID, h.Verifier); err != nil {
-			fault("%s: %w", h.ID, err)
-		} else {
-			unique("signing key", verifierKey(h.Verifier), h.ID)
-		}
-		if len(h.Recipients) == 0 || len(h.Recipients) > maxRecipients {
-			fault("%s: must have 1 to %d age recipients", h.ID, maxRecipients)
-		}
+		unique("signing key", verifierKey(h.Verifier), h.ID)
 		for _, r := range h.Recipients {
-			recipient(h.ID, r)
+			unique("recipient", r, h.ID)
 		}
 	}
 	if !slices.IsSortedFunc(t.Holders, func(a, b Holder) int { return cmp.Compare(a.ID, b.ID) }) {
@@ -702,19 +727,24 @@ func (r *Register) SeatKeys() []SeatKey {
 	if r == nil || r.digest.IsZero() {
 		return nil
 	}
-	list := r.previous.SeatKeys()
-	now := append(slices.Clone(r.text.Seats), Seat{"", Gate, r.text.Gate.Key})
+	return r.text.SeatKeys(r.previous)
+}
+
+// SeatKeys are those of a register that would follow previous.
+func (t RegisterText) SeatKeys(previous *Register) []SeatKey {
+	list := previous.SeatKeys()
+	now := append(slices.Clone(t.Seats), Seat{"", Gate, t.Gate.Key})
 	for i := range list {
 		k := &list[i]
 		if k.Replaced == 0 && !slices.ContainsFunc(now, func(s Seat) bool {
 			return s.Population == k.Population && s.Role == k.Role && s.Key.String() == k.Key.String()
 		}) {
-			k.Replaced = r.text.Number
+			k.Replaced = t.Number
 		}
 	}
 	for _, s := range now {
 		if !slices.ContainsFunc(list, func(k SeatKey) bool { return k.Key.String() == s.Key.String() }) {
-			list = append(list, SeatKey{Population: s.Population, Role: s.Role, Key: s.Key, Number: r.text.Number})
+			list = append(list, SeatKey{Population: s.Population, Role: s.Role, Key: s.Key, Number: t.Number})
 		}
 	}
 	return list
@@ -726,9 +756,15 @@ func (r *Register) Openers(k SeatKey) []Holder {
 	if r == nil {
 		return nil
 	}
+	return r.text.Openers(r.previous, k)
+}
+
+// Openers are those of a register that would follow previous.
+func (t RegisterText) Openers(previous *Register, k SeatKey) []Holder {
+	chain := append(previous.chain(), &t)
 	var list []Holder
-	for _, h := range r.text.Holders {
-		if h.Population == k.Population && h.Role == k.Role && len(conflicts(r.chain(), h, k.Key.String())) == 0 {
+	for _, h := range t.Holders {
+		if h.Population == k.Population && h.Role == k.Role && len(conflicts(chain, h, k.Key.String())) == 0 {
 			list = append(list, h)
 		}
 	}
