@@ -1,10 +1,14 @@
 package casework
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"strconv"
+	"strings"
 )
 
 // A Phrase is text in the two languages of every page: Swedish first.
@@ -49,97 +53,160 @@ func (s Sheet) Validate() error {
 	return nil
 }
 
-// column is the number of the column of that name, or -1.
-func (s Sheet) column(name string) int {
-	for i, c := range s.Columns {
-		if c.Name == name {
-			return i
-		}
+// labels are what people call the fields of a row.
+func labels() map[string]Phrase {
+	return map[string]Phrase{
+		"@timestamp": {"tid (UTC)", "time (UTC)"}, "event.count": {"antal", "count"}, "source.ip": {"från adress", "source address"},
+		"source.port": {"från port", "source port"}, "user.name": {"användare", "user"}, "http.request.method": {"metod", "method"},
+		"url.scheme": {"protokoll", "scheme"}, "url.domain": {"webbplats", "site"}, "url.port": {"port", "port"}, "url.path": {"sökväg", "path"},
+		"url.query": {"fråga", "query"}, "http.request.referrer": {"hänvisande sida", "referrer"}, "user_agent.original": {"program", "user agent"},
+		"http.response.status_code": {"svar", "status"}, "event.action": {"åtgärd", "action"}, "event.code": {"kod", "code"}, "event.outcome": {"utfall", "outcome"},
+		"postfix.queue_id": {"könummer", "queue id"}, "email.message_id": {"meddelande-id", "message id"}, "email.from.address": {"avsändare", "sender"},
+		"email.to.address": {"mottagare", "recipients"}, "email.subject": {"ärenderad", "subject"}, "email.direction": {"riktning", "direction"},
+		"destination.ip": {"till adress", "destination address"}, "destination.bytes": {"byte in", "bytes in"}, "source.bytes": {"byte ut", "bytes out"},
+		"event.duration": {"sekunder", "seconds"}, "http.response.mime_type": {"innehållstyp", "content type"}, "tillsyn.category": {"kategori", "category"},
+		"tillsyn.class": {"klass", "class"}, "tillsyn.explained": {"förklaring", "explanation"},
 	}
-	return -1
 }
 
-// JSON writes s for machines: {"columns": [...], "rows": [[...], ...]}, every value a string as [Shown] writes it. Equal
-// sheets are equal bytes.
-func (s Sheet) JSON() ([]byte, error) {
-	if err := s.Validate(); err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	line := func(v any) error {
-		if err := e.Encode(v); err != nil {
-			return fmt.Errorf("write rows as JSON: %w", err)
-		}
-		b.Truncate(b.Len() - 1)
-		return nil
-	}
-	b.WriteString("{\n  \"columns\": [")
-	for i, c := range s.Columns {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString("\n    ")
-		if err := line(sheetColumn{Shown(c.Name), Shown(c.Label.Swedish), Shown(c.Label.English)}); err != nil {
-			return nil, err
+// SheetOf lays rows out as a table: the columns are the fields that any row has, in the order of [Names].
+func SheetOf(rows []Row) Sheet {
+	there := map[string]bool{}
+	for _, r := range rows {
+		for _, f := range r {
+			there[f.Name] = true
 		}
 	}
-	b.WriteString("\n  ],\n  \"rows\": [")
-	shown := make([]string, len(s.Columns))
-	for i, r := range s.Rows {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString("\n    ")
-		for k, v := range r {
-			shown[k] = Shown(v)
-		}
-		if err := line(shown); err != nil {
-			return nil, err
+	s, label := Sheet{}, labels()
+	at := map[string]int{}
+	for _, name := range Names() {
+		if there[name] || len(rows) == 0 {
+			at[name] = len(s.Columns)
+			s.Columns = append(s.Columns, Column{name, label[name]})
 		}
 	}
-	b.WriteString("\n  ]\n}\n")
-	return b.Bytes(), nil
-}
-
-type sheetColumn struct {
-	Name    string `json:"name"`
-	Swedish string `json:"sv"`
-	English string `json:"en"`
-}
-
-// ParseSheet reads what [Sheet.JSON] wrote, and nothing else.
-func ParseSheet(text []byte) (Sheet, error) {
-	var file struct {
-		Columns []sheetColumn `json:"columns"`
-		Rows    [][]string    `json:"rows"`
-	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&file); err != nil {
-		return Sheet{}, errors.New("read rows: this is not the JSON that tillsyn writes")
-	}
-	var s Sheet
-	for _, c := range file.Columns {
-		s.Columns = append(s.Columns, Column{c.Name, Phrase{c.Swedish, c.English}})
-	}
-	var err error
-	for _, r := range file.Rows {
-		values := make([]string, len(r))
-		for k, v := range r {
-			if values[k], err = Unshown(v); err != nil {
-				return Sheet{}, fmt.Errorf("read rows: %w", err)
+	for _, r := range rows {
+		values := make([]string, len(s.Columns))
+		for _, f := range r {
+			if i, ok := at[f.Name]; ok {
+				values[i] = f.text()
 			}
 		}
 		s.Rows = append(s.Rows, values)
 	}
-	again, err := s.JSON()
-	if err != nil {
-		return Sheet{}, fmt.Errorf("read rows: %w", err)
+	return s
+}
+
+// text is the value as people read it; a list has commas.
+func (f Field) text() string {
+	switch v := f.Value.(type) {
+	case string:
+		return v
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case []string:
+		return strings.Join(v, ", ")
 	}
-	if !bytes.Equal(again, text) {
-		return Sheet{}, errors.New("read rows: this is not the JSON that tillsyn writes")
+	return ""
+}
+
+// WriteRows writes rows for machines: a JSON array, a row on each line, as [Row.AppendJSON] writes it.
+func WriteRows(w io.Writer, rows []Row) error {
+	b := bufio.NewWriter(w)
+	b.WriteString("[")
+	var line []byte
+	for i, r := range rows {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		line = r.AppendJSON(append(line[:0], '\n'))
+		b.Write(line)
 	}
-	return s, nil
+	b.WriteString("\n]\n")
+	if err := b.Flush(); err != nil {
+		return fmt.Errorf("write rows: %w", err)
+	}
+	return nil
+}
+
+var errNotRows = errors.New("read rows: this is not what tillsyn writes")
+
+// ParseRows reads what [WriteRows] wrote, and nothing else.
+func ParseRows(text []byte) ([]Row, error) {
+	lines := bytes.Split(text, []byte("\n"))
+	n := len(lines)
+	if n < 3 || string(lines[0]) != "[" || string(lines[n-2]) != "]" || len(lines[n-1]) > 0 {
+		return nil, errNotRows
+	}
+	var rows []Row
+	for i, line := range lines[1 : n-2] {
+		if i < n-4 {
+			var ok bool
+			if line, ok = bytes.CutSuffix(line, []byte(",")); !ok {
+				return nil, errNotRows
+			}
+		}
+		r, err := parseRow(line)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
+}
+
+func parseRow(line []byte) (Row, error) {
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.UseNumber()
+	next := func() any {
+		t, err := d.Token()
+		if err != nil {
+			return nil
+		}
+		return t
+	}
+	if next() != json.Delim('{') {
+		return nil, errNotRows
+	}
+	r := Row{}
+	for d.More() {
+		name, ok := next().(string)
+		if !ok {
+			return nil, errNotRows
+		}
+		switch v := next().(type) {
+		case string:
+			r = append(r, Field{name, v})
+		case json.Number:
+			if whole, err := strconv.ParseInt(v.String(), 10, 64); err == nil {
+				r = append(r, Field{name, whole})
+			} else if part, err := strconv.ParseFloat(v.String(), 64); err == nil {
+				r = append(r, Field{name, part})
+			} else {
+				return nil, errNotRows
+			}
+		case json.Delim:
+			list := []string{}
+			for v == '[' && d.More() {
+				text, ok := next().(string)
+				if !ok {
+					return nil, errNotRows
+				}
+				list = append(list, text)
+			}
+			if next() != json.Delim(']') {
+				return nil, errNotRows
+			}
+			r = append(r, Field{name, list})
+		default:
+			return nil, errNotRows
+		}
+	}
+	// What reads as the same row but is written otherwise would have another digest.
+	if !bytes.Equal(r.AppendJSON(nil), line) {
+		return nil, errNotRows
+	}
+	return r, nil
 }

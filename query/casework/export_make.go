@@ -1,0 +1,456 @@
+package casework
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"tillsyn/internal/audit"
+	"tillsyn/internal/seal"
+)
+
+// An Export is a file that left a case.
+type Export struct {
+	Case     string
+	Path     string // absolute
+	Manifest seal.Digest
+	Archive  seal.Digest // of the file; zero if its making was interrupted
+	Maker    string
+	Made     time.Time
+	Rows     int
+
+	key string // of its files in the case store
+}
+
+// storedExport is an [Export] as the case store keeps it.
+type storedExport struct {
+	Folder string    `json:"folder"`
+	Name   string    `json:"name"`
+	Maker  string    `json:"maker"`
+	Made   time.Time `json:"made"`
+	Rows   int       `json:"rows"`
+}
+
+const exportPrefix = "export-"
+
+// ExportOptions are how a case is exported.
+type ExportOptions struct {
+	Dir       string       // the folder for the file; it must be there
+	Maker     *seal.Signer // an investigator of the decision
+	Authority string       // its name, for headings
+	Cover     *Page        // a cover letter; nil: none
+}
+
+// Export writes rows that a lookup of the case has answered into a signed archive, with all that it takes to check them: see
+// export_readme.txt. It refuses when the decision is not active, and when the maker is none of its investigators.
+//
+// Order: the case store learns where the archive will be, the archive is written beside its name, the record learns the digest of
+// its manifest (export.made), the record's proof is added, the archive gets its name. Killed in between, what is there is known
+// to [Gate.Exports] and removed with the rest; an archive without its proof does not verify.
+func (g *Gate) Export(ctx context.Context, number string, rows []Row, o ExportOptions) (Export, error) {
+	e, err := g.export(ctx, number, rows, o)
+	if err != nil {
+		return Export{}, fmt.Errorf("export a case: %w", err)
+	}
+	return e, nil
+}
+
+func (g *Gate) export(ctx context.Context, number string, rows []Row, o ExportOptions) (Export, error) {
+	v, err := g.view(ctx, number)
+	if errors.Is(err, ErrNoCase) {
+		return Export{}, g.refuse(ctx, nameOf(o.Maker), number, "", refusedNoCase)
+	}
+	if err != nil {
+		return Export{}, err
+	}
+	d, maker := v.Decision, o.Maker
+	if p, ok := d.investigator(nameOf(maker)); !ok || p.Key != maker.Verifier() {
+		return Export{}, g.refuse(ctx, "", number, v.Digest.String(), refusedActor)
+	}
+	if v.State != Active {
+		return Export{}, g.refuse(ctx, maker.Name(), number, v.Digest.String(), refusedState)
+	}
+	if _, ok := answered(rows, d, v.Digest, v.record); !ok {
+		return Export{}, errors.New("these rows are not what a lookup of this case has answered, by the record")
+	}
+	now := v.Now.Truncate(time.Second)
+	files, err := g.exportFiles(v, rows, o, now)
+	if err != nil {
+		return Export{}, err
+	}
+
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return Export{}, err
+	}
+	p, err := openPlace(dir)
+	if err != nil {
+		return Export{}, err
+	}
+	defer p.root.Close()
+	m := Manifest{
+		Type: typeManifest, Deployment: d.Deployment, Tenant: d.Tenant, Case: number, Kind: d.Kind, Decision: v.Digest, Maker: maker.Name(),
+		Made: now, Rows: len(rows), LogKey: g.p.Log.Trust().Key(), Nonce: NewNonce(),
+	}
+	// The name is known to the store before the file is there, so that a killed process leaves nothing that nobody knows.
+	sum := sha256.Sum256([]byte(m.Nonce))
+	name := exportName(number, sum)
+	key := exportPrefix + hex.EncodeToString(sum[:10])
+	record, err := json.Marshal(storedExport{Folder: dir, Name: name, Maker: m.Maker, Made: now, Rows: m.Rows})
+	if err != nil {
+		return Export{}, err
+	}
+	if err := g.store.Put(number, key, record); err != nil {
+		return Export{}, err
+	}
+	manifest, archive, err := g.write(ctx, p, name, m, files, maker)
+	if err != nil {
+		return Export{}, err
+	}
+	done, err := json.Marshal(struct {
+		Manifest seal.Digest `json:"manifest"`
+		Archive  seal.Digest `json:"archive"`
+	}{manifest, archive})
+	if err != nil {
+		return Export{}, err
+	}
+	if err := g.store.Put(number, key+"-done", done); err != nil {
+		return Export{}, err
+	}
+	return Export{Case: number, Path: filepath.Join(dir, name), Manifest: manifest, Archive: archive, Maker: m.Maker, Made: now, Rows: m.Rows, key: key}, nil
+}
+
+func nameOf(s *seal.Signer) string {
+	if s == nil {
+		return ""
+	}
+	return s.Name()
+}
+
+func partialName(name string) string { return "." + name + ".partial" }
+
+// write makes the file and answers the digests of its manifest and of itself.
+func (g *Gate) write(ctx context.Context, p place, name string, m Manifest, files []archiveFile, maker *seal.Signer) (manifest, file seal.Digest, err error) {
+	f, err := p.create(partialName(name))
+	if err != nil {
+		return manifest, file, err
+	}
+	defer func() {
+		f.Close()
+		if err != nil {
+			err = errors.Join(err, p.root.Remove(partialName(name)))
+		}
+	}()
+	a := newArchive(f, m.Made)
+	if m.Files, err = a.fill(files); err != nil {
+		return manifest, file, err
+	}
+	signed, err := SignManifest(m, maker)
+	if err != nil {
+		return manifest, file, err
+	}
+	if _, manifest, err = ReadManifest(signed); err != nil {
+		return manifest, file, err
+	}
+	if _, err = a.add(fileOf(manifestName, signed)); err != nil {
+		return manifest, file, err
+	}
+	receipt, err := g.p.Log.Append(ctx, audit.Entry{
+		Kind: audit.ExportMade, Actor: m.Maker, Case: m.Case, Document: manifest.String(),
+		Counts: map[string]int64{"rows": int64(m.Rows), "files": int64(len(m.Files))},
+	})
+	if err != nil {
+		return manifest, file, err
+	}
+	if _, err = a.add(fileOf(madeName, receipt.Proof.Encode())); err != nil {
+		return manifest, file, err
+	}
+	if err = a.zip.Close(); err != nil {
+		return manifest, file, fmt.Errorf("write an export: %w", err)
+	}
+	if err = f.Sync(); err != nil {
+		return manifest, file, fmt.Errorf("write an export: %w", err)
+	}
+	if _, err = f.Seek(0, io.SeekStart); err != nil {
+		return manifest, file, fmt.Errorf("write an export: %w", err)
+	}
+	sum := sha256.New()
+	if _, err = io.Copy(sum, f); err != nil {
+		return manifest, file, fmt.Errorf("write an export: %w", err)
+	}
+	return manifest, seal.Digest(sum.Sum(nil)), p.publish(partialName(name), name)
+}
+
+// exportFiles are the files of an export but the manifest and its proof.
+func (g *Gate) exportFiles(v *view, rows []Row, o ExportOptions, now time.Time) ([]archiveFile, error) {
+	checkpoint, err := g.p.Log.Checkpoint()
+	if err != nil {
+		return nil, err
+	}
+	page := v.file(o.Authority, now)
+	files := []archiveFile{
+		fileOf("readme.txt", []byte(exportReadme)), fileOf("decision.note", v.Signed), fileOf("checkpoint.note", checkpoint.Note),
+	}
+	files = append(files, rowFiles(rows)...)
+	for i, r := range v.chain {
+		files = append(files, fileOf(fmt.Sprintf("register/%04d.note", r.Number()), v.notes[i]))
+	}
+	for _, signed := range v.Acts {
+		a, err := openAct(signed, v.Decision, v.Digest, v.chain)
+		if err != nil {
+			continue // an act that does not count does not go out as one that does
+		}
+		digest := seal.DigestOf(signed)
+		files = append(files, fileOf(fmt.Sprintf("acts/%s-%x.note", actWord(a.Type), digest[:6]), signed))
+	}
+	for _, r := range v.record {
+		if r.Case != v.Decision.Case && !registers(r, v.chain) {
+			continue
+		}
+		proof, err := g.p.Log.Prove(r.Position)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, fileOf(fmt.Sprintf("record/%04d-%09d.proof", r.Segment, r.Index), proof.Encode()))
+	}
+	html, err := page.Page().HTML()
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, fileOf("decision.html", html))
+	if o.Cover != nil {
+		if html, err = o.Cover.HTML(); err != nil {
+			return nil, err
+		}
+		files = append(files, fileOf("cover.html", html))
+	}
+	return files, nil
+}
+
+// answered finds the lookup that answered these rows, all of them and in this order: the record has their digest.
+func answered(rows []Row, d *Decision, decision seal.Digest, record []audit.Record) (audit.Record, bool) {
+	nonce, err := base64.StdEncoding.DecodeString(d.Nonce)
+	if err != nil {
+		return audit.Record{}, false
+	}
+	for _, r := range slices.Backward(record) {
+		intent, digest, ok := strings.Cut(r.Body, "\n")
+		if r.Kind != audit.LookupResult || r.Document != decision.String() || !ok {
+			continue
+		}
+		sum := hmac.New(sha256.New, append(append(slices.Clone(nonce), intent...), 0))
+		var line []byte
+		for _, row := range rows {
+			line = append(row.AppendJSON(line[:0]), '\n')
+			sum.Write(line)
+		}
+		if seal.Digest(sum.Sum(nil)).String() == strings.TrimSpace(digest) {
+			return r, true
+		}
+	}
+	return audit.Record{}, false
+}
+
+// registers says whether r records one of the registers in chain.
+func registers(r audit.Record, chain []*seal.Register) bool {
+	if r.Kind != audit.RegisterChanged {
+		return false
+	}
+	text, err := seal.Unsigned([]byte(r.Body))
+	return err == nil && slices.ContainsFunc(chain, func(c *seal.Register) bool { return c.Digest() == seal.DigestOf(text) })
+}
+
+// file is what the document for the register says of a case: only acts that one who may has signed.
+func (v *view) file(authority string, now time.Time) DecisionFile {
+	f := DecisionFile{Authority: authority, Decision: v.Decision, Digest: v.Digest, State: string(v.State), Made: now}
+	for _, signed := range v.Acts {
+		if a, err := openAct(signed, v.Decision, v.Digest, v.chain); err == nil {
+			f.Acts = append(f.Acts, a)
+		}
+	}
+	slices.SortStableFunc(f.Acts, func(a, b Act) int { return a.At.Compare(b.At) })
+	for _, r := range v.record {
+		if r.Case == v.Decision.Case {
+			f.Record = append(f.Record, r)
+		}
+	}
+	return f
+}
+
+// Document is a case as a document for the authority's register, now. It fails with [ErrNoCase] if there is none. It asks nobody
+// who they are: see [Gate.Entitled].
+func (g *Gate) Document(ctx context.Context, number, authority string) (Page, error) {
+	v, err := g.view(ctx, number)
+	if err != nil {
+		return Page{}, err
+	}
+	return v.file(authority, v.Now).Page(), nil
+}
+
+func actWord(typ string) string {
+	switch typ {
+	case ActApproval:
+		return "approval"
+	case ActDenial:
+		return "denial"
+	case ActRevocation:
+		return "revocation"
+	case ActNotice:
+		return "notice"
+	case ActClosing:
+		return "closing"
+	}
+	return "act"
+}
+
+// Exports answers the exports of a case that are not removed, oldest first.
+func (g *Gate) Exports(number string) ([]Export, error) {
+	names, err := g.store.Names(number)
+	if err != nil {
+		return nil, err
+	}
+	var list []Export
+	for _, name := range names {
+		if !strings.HasPrefix(name, exportPrefix) || strings.HasSuffix(name, "-done") || strings.HasSuffix(name, "-removed") || slices.Contains(names, name+"-removed") {
+			continue
+		}
+		text, err := g.store.Get(number, name)
+		if err != nil {
+			return nil, err
+		}
+		var s storedExport
+		if err := json.Unmarshal(text, &s); err != nil {
+			return nil, fmt.Errorf("%w: an export is not on file as it was written", ErrStore)
+		}
+		e := Export{Case: number, Path: filepath.Join(s.Folder, s.Name), Maker: s.Maker, Made: s.Made, Rows: s.Rows, key: name}
+		if done, err := g.store.Get(number, name+"-done"); err == nil {
+			var d struct{ Manifest, Archive seal.Digest }
+			if err := json.Unmarshal(done, &d); err != nil {
+				return nil, fmt.Errorf("%w: an export is not on file as it was written", ErrStore)
+			}
+			e.Manifest, e.Archive = d.Manifest, d.Archive
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		list = append(list, e)
+	}
+	slices.SortStableFunc(list, func(a, b Export) int { return a.Made.Compare(b.Made) })
+	return list, nil
+}
+
+// What became of an export that was to be removed.
+const (
+	ExportRemoved = "removed"
+	ExportAltered = "altered"      // removed, but it was not the file that had been made
+	ExportMissing = "missing"      // it is not where it was put: somebody moved or removed it, and must say which
+	ExportOutOf   = "out_of_reach" // its folder can't be opened, or something that is no plain file has its name: remove it by hand
+)
+
+// An ExportRemoval is what became of one export.
+type ExportRemoval struct {
+	Export
+	Outcome string
+}
+
+// RemoveExports removes the exports of every case that ended at least keep ago, and answers what became of each. What could not
+// be removed is answered again the next time. The record is told first (purge.intent); the purge that called puts the answer
+// into its certificate. A case ends when it is closed, denied or revoked. One case that can't be judged is in the error, and
+// hides no other.
+func (g *Gate) RemoveExports(ctx context.Context, keep time.Duration) ([]ExportRemoval, error) {
+	cases, err := g.store.Cases()
+	var faults []error
+	if err != nil {
+		faults = append(faults, err)
+	}
+	var done []ExportRemoval
+	for _, c := range cases {
+		list, err := g.Exports(c.Decision.Case)
+		if err == nil && len(list) > 0 {
+			var v *view
+			if v, err = g.judge(ctx, c); err == nil && v.over(keep) {
+				for _, e := range list {
+					r, fault := g.removeExport(ctx, e)
+					err = errors.Join(err, fault)
+					if fault == nil {
+						done = append(done, r)
+					}
+				}
+			}
+		}
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return done, fmt.Errorf("remove exports: %w", err)
+	}
+	return done, nil
+}
+
+// over says whether the case ended at least keep ago. One that was revoked only in the store ends when the record holds it.
+func (v *view) over(keep time.Duration) bool {
+	switch v.State {
+	case Closed, Denied, Revoked:
+		return !v.Ended.IsZero() && !v.Now.Before(v.Ended.Add(keep))
+	}
+	return false
+}
+
+func (g *Gate) removeExport(ctx context.Context, e Export) (ExportRemoval, error) {
+	entry := audit.Entry{Kind: audit.PurgeIntent, Actor: "gate", Case: e.Case, Counts: map[string]int64{"exports": 1}}
+	if !e.Manifest.IsZero() {
+		entry.Document = e.Manifest.String()
+	}
+	if _, err := g.p.Log.Append(ctx, entry); err != nil {
+		return ExportRemoval{}, err
+	}
+	r := ExportRemoval{e, unlinkExport(e)}
+	if r.Outcome == ExportOutOf {
+		return r, nil
+	}
+	err := g.store.Put(e.Case, e.key+"-removed", []byte("{}"))
+	if errors.Is(err, fs.ErrExist) {
+		err = nil
+	}
+	return r, err
+}
+
+func unlinkExport(e Export) string {
+	p, err := openPlace(filepath.Dir(e.Path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ExportMissing
+	}
+	if err != nil {
+		return ExportOutOf
+	}
+	defer p.root.Close()
+	name := filepath.Base(e.Path)
+	if err := p.root.Remove(partialName(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return ExportOutOf
+	}
+	digest, err := p.digestOfFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if e.Archive.IsZero() {
+			return ExportRemoved // it never got its name
+		}
+		return ExportMissing
+	}
+	if err != nil || p.root.Remove(name) != nil {
+		return ExportOutOf
+	}
+	if !e.Archive.IsZero() && digest != e.Archive {
+		return ExportAltered
+	}
+	return ExportRemoved
+}
