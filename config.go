@@ -48,6 +48,7 @@ type Config struct {
 	Statistics aggregate.Config  `yaml:"statistics"`
 	Keys       KeysConfig        `yaml:"keys"`
 	Audit      audit.Config      `yaml:"audit"`
+	Retention  RetentionConfig   `yaml:"retention"`
 }
 
 // LogConfig is how tillsyn logs about itself, on standard error.
@@ -75,6 +76,7 @@ func DefaultConfig() Config {
 		Statistics: aggregate.DefaultConfig(),
 		Keys:       DefaultKeysConfig(),
 		Audit:      audit.DefaultConfig(),
+		Retention:  DefaultRetentionConfig(),
 	}
 	c.ClickHouse.Addresses = nil
 	return c
@@ -136,6 +138,10 @@ func (c Config) Validate() error {
 	check("statistics", c.Statistics.Validate())
 	check("keys", c.Keys.Validate())
 	check("audit", c.Audit.Validate())
+	check("retention", c.Retention.Validate())
+	if c.Retention.Purge.WithoutKafka && len(c.Ingest.Sources) > 0 {
+		check("retention", errors.New("purge.without_kafka: contradicts ingest.sources, which are Kafka's topics"))
+	}
 	return errors.Join(faults...)
 }
 
@@ -328,6 +334,10 @@ func (c *Config) paths() []*string {
 		&c.Resolve.Directory, &c.Resolve.Country,
 		&c.Keys.Directory, &c.Keys.Gate,
 		&c.Audit.Directory, &c.Audit.Key,
+		&c.Retention.Purge.Lock, &c.Retention.Purge.Key, &c.Retention.Purge.Certificates,
+	}
+	for i := range c.Retention.Purge.DataPaths {
+		list = append(list, &c.Retention.Purge.DataPaths[i])
 	}
 	for i := range c.Lists.Lists {
 		if source := &c.Lists.Lists[i].Source; !strings.Contains(*source, "://") {
@@ -341,7 +351,7 @@ func (c *Config) relativeTo(dir string) {
 	if dir == "." {
 		return
 	}
-	c.Lists.Lists = slices.Clone(c.Lists.Lists)
+	c.Lists.Lists, c.Retention.Purge.DataPaths = slices.Clone(c.Lists.Lists), slices.Clone(c.Retention.Purge.DataPaths)
 	for _, p := range c.paths() {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)

@@ -268,9 +268,11 @@ func TestConfigDump(t *testing.T) {
 func TestConfigPathsAreRelativeToTheFile(t *testing.T) {
 	c := DefaultConfig()
 	c.Lists.Lists = []category.ListConfig{{Source: "own.txt"}, {Source: "https://example.org/list"}, {Source: "/abs.txt"}}
+	c.Retention.Purge.DataPaths = []string{"clickhouse"}
 	var fill func(v reflect.Value, name string)
 	files := map[string]bool{"data_dir": true, "library": true, "password_file": true, "ca_file": true, "cert_file": true, "key_file": true,
-		"statistics_key": true, "directory": true, "country": true, "dir": true, "gate": true, "key": true}
+		"statistics_key": true, "directory": true, "country": true, "dir": true, "gate": true, "key": true,
+		"lock": true, "certificates": true}
 	count := 0
 	fill = func(v reflect.Value, name string) {
 		switch v.Kind() {
@@ -280,7 +282,7 @@ func TestConfigPathsAreRelativeToTheFile(t *testing.T) {
 			}
 		case reflect.String:
 			looks := strings.HasSuffix(name, "_file") || strings.HasSuffix(name, "_dir") || strings.HasSuffix(name, "_key") || strings.HasSuffix(name, "directory") || strings.HasSuffix(name, "path")
-			if looks != files[name] && !slices.Contains([]string{"library", "country", "dir", "gate", "key"}, name) {
+			if looks != files[name] && !slices.Contains([]string{"library", "country", "dir", "gate", "key", "lock", "certificates"}, name) {
 				t.Errorf("is %s a file? then it belongs to paths", name)
 			}
 			if files[name] {
@@ -298,8 +300,8 @@ func TestConfigPathsAreRelativeToTheFile(t *testing.T) {
 		}
 		got++
 	}
-	if got != count+2 {
-		t.Errorf("%d values name files, but paths has %d", count+2, got)
+	if got != count+3 {
+		t.Errorf("%d values name files, but paths has %d", count+3, got)
 	}
 	if c.Lists.Lists[0].Source != "/etc/tillsyn/own.txt" || c.Lists.Lists[1].Source != "https://example.org/list" {
 		t.Errorf("sources of lists: %+v", c.Lists.Lists)

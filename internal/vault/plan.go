@@ -259,7 +259,7 @@ func Plan(partitions []Partition, holds []Hold, r Retention, now time.Time) ([]A
 				if err != nil {
 					if fault := fmt.Sprintf("tenant %q, %s: %v", tenant, class, err); !missing[fault] {
 						missing[fault] = true
-						faults = append(faults, errors.New(fault))
+						faults = append(faults, fmt.Errorf("%w (retention.%s.decisions): %s", ErrNoDecision, class, fault))
 					}
 					continue
 				}
@@ -274,7 +274,7 @@ func Plan(partitions []Partition, holds []Hold, r Retention, now time.Time) ([]A
 		actions = append(actions, a)
 	}
 	if err := errors.Join(faults...); err != nil {
-		return nil, fmt.Errorf("plan a purge: nothing is removed without a retention decision (retention.CLASS.decisions):\n%w", err)
+		return nil, fmt.Errorf("plan a purge: %w", err)
 	}
 	order := append([]Class{ClassHeld}, Classes()...)
 	slices.SortStableFunc(actions, func(a, b Action) int {
@@ -316,6 +316,9 @@ func CheckClock(now time.Time, readings ...ClockReading) error {
 	}
 	return nil
 }
+
+// ErrNoDecision is when rows are due that no retention decision in force allows to remove.
+var ErrNoDecision = errors.New("nothing is removed without a retention decision")
 
 // ErrClock is when a purge does not believe its clock.
 var ErrClock = errors.New("nothing is purged by a clock that may be wrong")

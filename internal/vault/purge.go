@@ -408,7 +408,7 @@ func (p *Purger) intend(ctx context.Context, s sight, done map[purgeKey]bool) (*
 				line.Decisions = p.Retention.Of(c).Decisions
 			}
 			if len(line.Decisions) == 0 {
-				return nil, fmt.Errorf("nothing of %s is removed without a retention decision (retention.%s.decisions)", c, c)
+				return nil, fmt.Errorf("%w (retention.%s.decisions)", ErrNoDecision, c)
 			}
 			intent.Retention = append(intent.Retention, *line)
 		}

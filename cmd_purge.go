@@ -1,0 +1,353 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tillsyn/ingest/kafka"
+	"tillsyn/internal/audit"
+	"tillsyn/internal/clickhouse"
+	"tillsyn/internal/seal"
+	"tillsyn/internal/vault"
+	"tillsyn/schemas"
+)
+
+// RetentionConfig is how long each class of data is kept, by whose decision, and how it is purged.
+type RetentionConfig struct {
+	vault.Retention `yaml:",inline"`
+	Purge           vault.PurgeConfig `yaml:"purge"`
+}
+
+// DefaultRetentionConfig keeps raw data for the ceiling and has no decisions.
+func DefaultRetentionConfig() RetentionConfig {
+	return RetentionConfig{vault.DefaultRetention(), vault.DefaultPurgeConfig()}
+}
+
+// Validate answers every fault of c, joined, or nil.
+func (c RetentionConfig) Validate() error {
+	return errors.Join(c.Retention.Validate(), c.Purge.Validate())
+}
+
+func purgeCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "purge",
+		Usage: "remove what is past its time, prove it, and certify it",
+		Description: `Without a flag, or with --dry-run, it says what a run would do and changes nothing. With --run it puts the intent on
+record, copies what is held, drops the partitions (keys first), looks for anything that is left (parts, detached and frozen
+copies, the ciphertext itself on disk), asks Kafka how long it keeps records, and issues a signed certificate. Whatever is not
+certain ends it with an error and no certificate; run it again when the cause is gone: what was begun is finished first.
+
+With --verify it only looks for what lives past its time. 'tillsyn serve' purges daily by itself.
+
+Exit codes: 0 done, 1 fault, 2 wrong flags or configuration, 3 something is left, was put back, or is past its time, 4 refused: no
+retention decision, or a clock that may be wrong.`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "dry-run", Usage: "say what a run would do (the default)"},
+			&cli.BoolFlag{Name: "run", Usage: "do it"},
+			&cli.BoolFlag{Name: "verify", Usage: "look for what lives past its time"},
+			&cli.BoolFlag{Name: "accept-clock", Usage: "with --run: somebody has looked, and this machine's clock is right; goes on record"},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			o := purgeOptions{run: c.Bool("run"), verify: c.Bool("verify"), acceptClock: c.Bool("accept-clock"), json: c.Bool("json")}
+			asked := 0
+			for _, flag := range []string{"dry-run", "run", "verify"} {
+				if c.Bool(flag) {
+					asked++
+				}
+			}
+			if asked > 1 || o.acceptClock && !o.run {
+				return usageErrorf("give one of --dry-run, --run and --verify; --accept-clock goes with --run")
+			}
+			cfg, err := configOf(c)
+			if err != nil {
+				return err
+			}
+			return runPurge(c.Context, c.App.Writer, cfg, o)
+		},
+	}
+}
+
+type purgeOptions struct {
+	run, verify, acceptClock, json bool
+}
+
+func runPurge(ctx context.Context, w io.Writer, cfg Config, o purgeOptions) error {
+	p, closer, err := openPurger(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	p.AcceptClock = o.acceptClock
+	return purgeError(errors.Join(purge(ctx, w, p, o), closer()))
+}
+
+func purge(ctx context.Context, w io.Writer, p *vault.Purger, o purgeOptions) error {
+	if o.verify {
+		list, err := p.Overdue(ctx)
+		if err != nil {
+			return err
+		}
+		if err := printOverdue(w, list, o.json); err != nil {
+			return err
+		}
+		if len(list) > 0 {
+			return foundErrorf("%d partitions or copies live past their time", len(list))
+		}
+		return nil
+	}
+	if !o.run {
+		report, err := p.Plan(ctx)
+		if err != nil {
+			return err
+		}
+		return printPlan(w, report, o.json)
+	}
+	report, err := p.Run(ctx)
+	var saved []string
+	for _, c := range report.Certificates {
+		paths, e := c.Save(p.Config.Certificates)
+		saved, err = append(saved, paths...), errors.Join(err, e)
+	}
+	return errors.Join(printPurge(w, report, saved, o.json), err)
+}
+
+// purgeError gives an error of a purge its exit code.
+func purgeError(err error) error {
+	var known *exitError
+	switch {
+	case err == nil || errors.As(err, &known):
+		return err
+	case errors.Is(err, vault.ErrClock), errors.Is(err, vault.ErrNoDecision):
+		return &exitError{exitRefused, err}
+	case errors.Is(err, vault.ErrRestored), errors.Is(err, vault.ErrNotVerified), errors.Is(err, vault.ErrHolds):
+		return &exitError{exitFound, err}
+	}
+	return auditError(err)
+}
+
+// openPurger makes a purger of a configuration, signed in as the user purge: to the embedded engine, or to every server that
+// the configuration names, because a copy on any of them is a copy.
+func openPurger(ctx context.Context, cfg Config) (p *vault.Purger, closer func() error, err error) {
+	var closers []func() error
+	closer = func() error {
+		var faults []error
+		for i := len(closers) - 1; i >= 0; i-- {
+			faults = append(faults, closers[i]())
+		}
+		return errors.Join(faults...)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closer())
+		}
+	}()
+	p = &vault.Purger{Deployment: cfg.Audit.Deployment, Retention: cfg.Retention.Retention, Config: cfg.Retention.Purge, Now: time.Now}
+	if cfg.Embedded() {
+		db, err := openDatabase(ctx, cfg, schemas.RolePurge)
+		if err != nil {
+			return nil, nil, err
+		}
+		closers = append(closers, db.Close)
+		p.Servers = []vault.PurgeServer{{Name: "embedded", DB: db.DB}}
+		data, err := filepath.Abs(filepath.Join(cfg.Engine.DataDir, "clickhouse"))
+		if err != nil {
+			return nil, nil, err
+		}
+		p.Config.DataPaths, p.Config.WithoutDisk = []string{data}, false
+	} else {
+		for _, address := range cfg.ClickHouse.Addresses {
+			one := cfg.ClickHouse
+			one.Addresses = []string{address}
+			db, err := clickhouse.Open(ctx, one)
+			if err != nil {
+				return nil, nil, fmt.Errorf("every server that clickhouse.addresses names must be asked: %w", err)
+			}
+			closers = append(closers, db.Close)
+			p.Servers = append(p.Servers, vault.PurgeServer{Name: address, DB: db})
+		}
+	}
+	for _, server := range p.Servers {
+		if err := server.DB.Check(ctx, schemas.Migrations()); err != nil {
+			return nil, nil, err
+		}
+	}
+	if p.Log, err = audit.Open(ctx, cfg.Audit, time.Now); err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, p.Log.Close)
+	if p.Signer, err = openPurgeKey(cfg.Retention.Purge.Key, cfg.Audit.Deployment); err != nil {
+		return nil, nil, err
+	}
+	if topics := cfg.Topics(); len(topics.Topics) > 0 && len(topics.Brokers) > 0 {
+		p.Kafka = func(ctx context.Context) ([]vault.KafkaTopic, error) {
+			list, err := kafka.Retention(ctx, topics)
+			answer := make([]vault.KafkaTopic, len(list))
+			for i, t := range list {
+				answer[i] = vault.KafkaTopic(t)
+			}
+			return answer, err
+		}
+	}
+	return p, closer, nil
+}
+
+// openPurgeKey reads the key that signs certificates, and makes it if there is none.
+func openPurgeKey(path, deployment string) (*seal.Signer, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		signer, err := seal.NewSigner(deployment + "/purge")
+		if err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, fmt.Errorf("make the key of the purge: %w", err)
+		}
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil {
+			_, err = f.Write(signer.Encode())
+			err = errors.Join(err, f.Sync(), f.Close())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("make the key of the purge: %w", err)
+		}
+		return signer, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the key of the purge: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("the key of the purge %s can be read by others: make its mode 0600", path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the key of the purge: %w", err)
+	}
+	signer, err := seal.ParseSigner(text)
+	if err != nil {
+		return nil, fmt.Errorf("read the key of the purge %s: %w", path, err)
+	}
+	return signer, nil
+}
+
+func printPlan(w io.Writer, r vault.PurgeReport, asJSON bool) error {
+	if asJSON {
+		return printJSON(w, struct {
+			At      string         `json:"at"`
+			Actions []vault.Action `json:"actions"`
+		}{r.At.UTC().Format(time.RFC3339), nonNil(r.Actions)})
+	}
+	return printActions(w, r.Actions, "would be removed")
+}
+
+func printActions(w io.Writer, actions []vault.Action, what string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	dropped, kept := 0, 0
+	for _, a := range actions {
+		if !a.Drop && a.Class != vault.ClassHeld {
+			kept++
+			continue
+		}
+		if dropped == 0 {
+			fmt.Fprintln(t, "CLASS\tDAY\tTABLE\tROWS\tSIZE\tACTION\tHOLDS\tWHY")
+		}
+		dropped++
+		action := "drop"
+		if !a.Drop {
+			action = "keep"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\n", a.Class, a.Date, a.Table, a.Rows, bytesText(a.Bytes), action, len(a.Holds), a.Reason)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if dropped == 0 {
+		fmt.Fprintln(w, "Nothing is past its time.")
+	}
+	_, err := fmt.Fprintf(w, "%d partitions are within their time.\n", kept)
+	return err
+}
+
+func printPurge(w io.Writer, r vault.PurgeReport, saved []string, asJSON bool) error {
+	if asJSON {
+		type issued struct {
+			Entry string `json:"entry"`
+			vault.Certificate
+		}
+		list := []issued{}
+		for _, c := range r.Certificates {
+			list = append(list, issued{c.Position.String(), c.Certificate})
+		}
+		return printJSON(w, struct {
+			Certificates []issued `json:"certificates"`
+			Files        []string `json:"files"`
+		}{list, nonNil(saved)})
+	}
+	if len(r.Certificates) == 0 {
+		_, err := fmt.Fprintln(w, "Nothing was certified.")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ENTRY\tCLASS\tDAY\tROWS\tHELD\tHOLDS")
+	for _, c := range r.Certificates {
+		for _, item := range c.Removed {
+			var rows uint64
+			for _, table := range item.Tables {
+				rows += table.Rows
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\n", c.Position, item.Class, item.Day, rows, item.Held.Capsules, item.Holds)
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if len(saved) > 0 {
+		fmt.Fprintf(w, "Certificates: %s\n", strings.Join(saved, ", "))
+	}
+	return nil
+}
+
+func printOverdue(w io.Writer, list []vault.Overdue, asJSON bool) error {
+	if asJSON {
+		return printJSON(w, struct {
+			Overdue []vault.Overdue `json:"overdue"`
+		}{nonNil(list)})
+	}
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "Nothing lives past its time.")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SERVER\tTABLE\tDAY\tDAYS LATE\tWHERE")
+	for _, o := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\n", o.Server, o.Table, o.Day, o.Late, o.Where)
+	}
+	return t.Flush()
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+func nonNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
