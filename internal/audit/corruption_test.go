@@ -419,7 +419,7 @@ func TestCorruptions(t *testing.T) {
 	for _, c := range corruptions() {
 		rounds := 40
 		if strings.HasPrefix(c.name, "flip") || c.name == "truncate" {
-			rounds = 250
+			rounds = 150
 		}
 		for round := range rounds {
 			m := cloneFiles(s.log)

@@ -129,7 +129,7 @@ func parseVerifierKey(vkey string, kind byte) (name string, key ed25519.PublicKe
 	hash, encoded, _ := strings.Cut(rest, "+")
 	typed, err := base64.StdEncoding.Strict().DecodeString(encoded)
 	switch {
-	case err != nil || len(hash) != 8 || name == "" || strings.ContainsAny(name, " \t\r\n"):
+	case err != nil || base64.StdEncoding.EncodeToString(typed) != encoded || len(hash) != 8 || name == "" || strings.ContainsAny(name, " \t\r\n"):
 		return "", nil, errors.New("it is not of the form NAME+HASH+KEY")
 	case len(typed) != 1+ed25519.PublicKeySize || typed[0] != kind:
 		return "", nil, fmt.Errorf("it is not an Ed25519 key of signature type %d", kind)
