@@ -1,14 +1,20 @@
 package ingest
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"tillsyn/aggregate"
@@ -19,12 +25,16 @@ import (
 	"tillsyn/internal/synthetic"
 )
 
-// cpu is the processor time of this process, which holds no ClickHouse.
-func cpu(b *testing.B) time.Duration {
-	var u syscall.Rusage
+func usage(b *testing.B) (u syscall.Rusage) {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)
 	}
+	return u
+}
+
+// cpu is the processor time of this process, which holds no ClickHouse.
+func cpu(b *testing.B) time.Duration {
+	u := usage(b)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
@@ -34,13 +44,13 @@ func perCore(b *testing.B, lines int, used time.Duration) {
 	b.ReportMetric(0, "ns/op")
 }
 
-func benchTown(b *testing.B, lines int64) *town {
-	return newTown(b, synthetic.Config{Seed: 7, People: 9000, From: "2026-10-24", Days: 2, Lines: lines, Format: "squid_native", Shards: 2})
+func benchConfig() synthetic.Config {
+	return synthetic.Config{Seed: 7, People: 9000, From: "2026-10-24", Days: 2, Lines: 1_000_000, Format: "squid_native", Shards: 2}
 }
 
 // Parse, resolve, categorise and roll up in memory, tokens included: all but Kafka and ClickHouse.
 func BenchmarkFold(b *testing.B) {
-	w := benchTown(b, 1_000_000)
+	w := newTown(b, benchConfig())
 	lines := w.partitions()[0].lines
 	parser, err := w.source.parser(func() time.Time { return w.now })
 	if err != nil {
@@ -72,39 +82,118 @@ func BenchmarkFold(b *testing.B) {
 	b.ReportMetric(float64(n)/float64(batches), "lines/batch")
 }
 
-// The whole pipeline: a Kafka of the test's own process, whose processor time is in the figure, and the real engine in
-// another process, whose is not.
-func BenchmarkPipeline(b *testing.B) { benchmarkPipeline(b, kafkatest.StartFake(b)) }
+const benchTopic = "proxy"
+
+// The whole pipeline, Kafka to ClickHouse. The stand-in for Kafka and the real engine have processes of their own: the
+// processor time, and the peak of memory, are those of the ingester alone.
+func BenchmarkPipeline(b *testing.B) {
+	broker := exec.Command(os.Args[0])
+	broker.Env, broker.Stderr = append(os.Environ(), brokerVariable+"=1"), os.Stderr
+	in, err := broker.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := broker.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := broker.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { in.Close(); broker.Wait() })
+	addr, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		b.Fatal("the broker did not start: ", err)
+	}
+	measure(b, newTown(b, benchConfig()), strings.TrimSpace(addr))
+	b.ReportMetric(float64(usage(b).Maxrss>>10), "peak-MiB") // Linux counts in KiB
+}
+
+// The same with the broker, and all its lines, in the process that is measured.
+func BenchmarkPipelineOneProcess(b *testing.B) { benchmarkPipeline(b, kafkatest.StartFake(b)) }
 
 func benchmarkPipeline(b *testing.B, broker *kafkatest.Broker) {
-	const lines = 1_000_000
-	w := benchTown(b, lines)
-	parts := w.partitions()
+	w := newTown(b, benchConfig())
+	broker.Plain.CreateTopic(b, benchTopic, int32(w.Config().Shards))
+	if err := produce(broker.Plain.Addr, w.Municipality); err != nil {
+		b.Fatal(err)
+	}
+	measure(b, w, broker.Plain.Addr)
+}
+
+// brokerVariable makes a process of this binary the broker of BenchmarkPipeline.
+const brokerVariable = "TILLSYN_TEST_BROKER"
+
+// brokerIfAsked serves all lines of benchConfig, and says where, until standard input ends.
+func brokerIfAsked() {
+	if os.Getenv(brokerVariable) == "" {
+		return
+	}
+	err := func() error {
+		w, err := synthetic.New(benchConfig())
+		if err != nil {
+			return err
+		}
+		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(int32(w.Config().Shards), benchTopic))
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if err := produce(c.ListenAddrs()[0], w); err != nil {
+			return err
+		}
+		fmt.Println(c.ListenAddrs()[0])
+		_, err = io.Copy(io.Discard, os.Stdin)
+		return err
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "broker:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// produce writes all lines of w to benchTopic, which exists, a partition for each shard.
+func produce(addr string, w *synthetic.Municipality) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(kgo.Lz4Compression()), kgo.MaxBufferedRecords(100_000))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var failed error
+	for _, p := range partitions(w) {
+		for _, line := range p.lines {
+			client.Produce(context.Background(), &kgo.Record{Topic: benchTopic, Partition: p.id, Value: line}, func(_ *kgo.Record, err error) {
+				if err != nil {
+					failed = err // promises are called one after another, and before Flush returns
+				}
+			})
+		}
+	}
+	if err := client.Flush(context.Background()); err != nil {
+		return err
+	}
+	return failed
+}
+
+// measure reads benchTopic again and again, each time into a new database.
+func measure(b *testing.B, w *town, addr string) {
+	lines := benchConfig().Lines
 	started := time.Now()
 	var used time.Duration
 	run := 0
 	for ; b.Loop(); run++ {
 		b.StopTimer()
-		topic := fmt.Sprintf("proxy-%d", run)
-		broker.Plain.CreateTopic(b, topic, int32(len(parts)))
-		client := broker.Plain.Client(b, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.Lz4Compression()), kgo.MaxBufferedRecords(100_000))
-		for _, p := range parts {
-			for _, line := range p.lines {
-				client.Produce(context.Background(), &kgo.Record{Topic: topic, Partition: p.id, Value: line}, nil)
-			}
-		}
-		if err := client.Flush(context.Background()); err != nil {
-			b.Fatal(err)
-		}
-		client.Close()
-		db := open(b, enginetest.Start(b, enginetest.Config(b, nil)))
+		e := enginetest.Start(b, enginetest.Config(b, nil))
+		db := open(b, e)
 		s := store(b, db, func() time.Time { return w.now })
 		in := w.ingester(b, s, DefaultConfig().Batch)
 		in.dep.Now = func() time.Time { return w.now.Add(time.Since(started)) } // batches are cut by age too
 		in.cfg.Sources = []Source{w.source}
-		in.cfg.Sources[0].Topic = topic
+		in.cfg.Sources[0].Topic = benchTopic
 		kc := kafka.DefaultConfig()
-		kc.Brokers, kc.Cluster, kc.Group, kc.Topics = []string{broker.Plain.Addr}, "bench", topic, []kafka.Topic{{Name: topic}}
+		kc.Brokers, kc.Cluster, kc.Group, kc.Topics = []string{addr}, "bench", fmt.Sprintf("bench-%d", run), []kafka.Topic{{Name: benchTopic}}
 		consumer, err := kafka.New(kc, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		if err != nil {
 			b.Fatal(err)
@@ -114,7 +203,7 @@ func benchmarkPipeline(b *testing.B, broker *kafkatest.Broker) {
 		begin := cpu(b)
 		b.StartTimer()
 		go func() { ended <- in.Kafka(ctx, consumer) }()
-		for n := uint64(0); n < lines; {
+		for n := uint64(0); n < uint64(lines); {
 			if n, err = s.Lines(ctx); err != nil {
 				b.Fatal(err)
 			}
@@ -126,7 +215,8 @@ func benchmarkPipeline(b *testing.B, broker *kafkatest.Broker) {
 		if err := <-ended; err != nil {
 			b.Fatal(err)
 		}
+		e.Kill()
 		b.StartTimer()
 	}
-	perCore(b, run*lines, used)
+	perCore(b, run*int(lines), used)
 }

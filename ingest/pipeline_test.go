@@ -22,7 +22,10 @@ import (
 	"tillsyn/schemas"
 )
 
-func TestMain(m *testing.M) { enginetest.Main(m) }
+func TestMain(m *testing.M) {
+	brokerIfAsked()
+	enginetest.Main(m)
+}
 
 // town is a synthetic municipality with all that an Ingester needs to know of it.
 type town struct {
@@ -140,7 +143,9 @@ func (p *inMemory) Fetch(ctx context.Context, offset int64, c *Chunk) error {
 }
 
 // partitions deals the town's lines out.
-func (w *town) partitions() []*inMemory {
+func (w *town) partitions() []*inMemory { return partitions(w.Municipality) }
+
+func partitions(w *synthetic.Municipality) []*inMemory {
 	format, _ := synthetic.FormatByName(w.Config().Format)
 	zone, _ := time.LoadLocation(synthetic.TimeZone)
 	encode := format.New(zone)
