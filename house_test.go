@@ -41,7 +41,7 @@ func arrows() map[string][]string {
 		"internal/synthetic":  {},
 
 		// Only tests import these, so they may import what they set up.
-		"ingest/ingesttest":          {"internal/clickhouse", "internal/synthetic"},
+		"ingest/ingesttest":          {"internal/clickhouse", "internal/seal", "internal/synthetic", "internal/vault"},
 		"ingest/kafka/kafkatest":     {"ingest/kafka"},
 		"internal/engine/enginetest": {"internal/engine"},
 	}

@@ -48,6 +48,7 @@ type Limits struct {
 	Grains  int           `yaml:"grains"`  // distinct (subject, site, five minutes, country): the measure of memory
 	MaxAge  time.Duration `yaml:"max_age"` // after which a batch is cut, full or not
 	Rejects int           `yaml:"rejects"` // lines that could not be read
+	Sealed  int           `yaml:"sealed"`  // bytes of events that wait to be sealed
 }
 
 // An eventBatch reads records of one source and folds them into statistics.
@@ -75,14 +76,16 @@ type eventBatch struct {
 	// What the batch has already resolved. The keys are personal: they are dropped with the batch.
 	users     map[string]aggregate.SubjectRef
 	places    map[place]aggregate.SubjectRef
-	sites     map[string]aggregate.SiteRef
-	countries map[netip.Addr]aggregate.CountryRef
+	sites     map[string]site
+	countries map[netip.Addr]country
 	people    map[string]person // by mail address
 
 	otherSides map[string]aggregate.Site // by mail domain
 
 	joins   parse.Joins // what the parser held when the batch was cut
 	joining bool        // it holds such things
+
+	capsules *capsules
 
 	rejects map[rejectKey]uint64
 	onEvent func(*parse.Event)
@@ -92,6 +95,17 @@ type eventBatch struct {
 	shape   []byte // scratch
 
 	key, identity []byte // scratch
+}
+
+// A site is what both faces may know of a host.
+type site struct {
+	ref aggregate.SiteRef
+	*verdict
+}
+
+type country struct {
+	ref  aggregate.CountryRef
+	code string
 }
 
 // A place is a user name, which may be empty, at an address.
@@ -112,7 +126,7 @@ func newEventBatch(source Source, limits Limits, parser parse.Parser, resolver *
 		who: resolve.NewMemo(resolver, memoSize), zone: resolver.Location, lists: lists,
 		rollup: aggregate.NewRollup(key), days: map[int64]struct{}{},
 		users: map[string]aggregate.SubjectRef{}, places: map[place]aggregate.SubjectRef{},
-		sites: map[string]aggregate.SiteRef{}, countries: map[netip.Addr]aggregate.CountryRef{},
+		sites: map[string]site{}, countries: map[netip.Addr]country{}, capsules: newCapsules(nil),
 		rejects: map[rejectKey]uint64{}, people: map[string]person{}, otherSides: map[string]aggregate.Site{},
 		resolver: resolver, internal: map[string]struct{}{}, mailRollup: aggregate.NewMailRollup(key),
 	}
@@ -132,6 +146,7 @@ func (b *eventBatch) Begin(begunAt time.Time) {
 	b.tally, b.lastDay, b.newest = Tally{}, -1, 0
 	b.rollup.Reset()
 	b.mailRollup.Reset()
+	b.capsules.reset()
 	b.err = nil
 	clear(b.people)
 	clear(b.otherSides)
@@ -145,7 +160,7 @@ func (b *eventBatch) Begin(begunAt time.Time) {
 
 func (b *eventBatch) Full() bool {
 	return int(b.tally.Events) >= b.limits.Events || b.rollup.Full(b.limits.Grains) || b.mailRollup.Grains() >= mailGrains*b.limits.Grains ||
-		int(b.tally.Rejects) >= b.limits.Rejects || len(b.days) > maxDays
+		int(b.tally.Rejects) >= b.limits.Rejects || len(b.days) > maxDays || b.capsules.Bytes() >= b.limits.Sealed
 }
 
 // Tally is asked for by whoever gathers, while nobody else uses the parser: so it also notes what that holds.
@@ -193,7 +208,11 @@ func (b *eventBatch) event(e *parse.Event) {
 	}
 	q.BytesIn = uint64(max(0, e.DestinationBytes)) * q.Requests
 	q.BytesOut = uint64(max(0, e.SourceBytes)) * q.Requests
-	b.rollup.Add(subject, b.site(e), b.country(e.DestinationIP), q)
+	to, in := b.site(e), b.country(e.DestinationIP)
+	b.rollup.Add(subject, to.ref, in.ref, q)
+	if !q.NoPerson {
+		b.capsules.web(subject, e, to.verdict, in.code)
+	}
 }
 
 func (b *eventBatch) sawDay(at int64) {
@@ -220,6 +239,7 @@ func (b *eventBatch) subject(e *parse.Event) (aggregate.SubjectRef, bool) {
 	ref := b.rollup.Subject(aggregate.Group{
 		Tenant: w.Tenant, Population: w.Population, Unit: w.Unit, Zone: b.zone(w.Tenant),
 	}, w.Subject.AppendPersonalData(nil))
+	b.capsules.person(ref, w)
 	// Whom the directory has by name belongs to the same unit everywhere; anybody else to that of the address.
 	if len(e.User) > 0 && b.who.Who(b.source.Tenant, e.User, netip.Addr{}).Unit != resolve.UnitUnknown {
 		b.users[string(e.User)] = ref
@@ -229,18 +249,20 @@ func (b *eventBatch) subject(e *parse.Event) (aggregate.SubjectRef, bool) {
 	return ref, true
 }
 
-func (b *eventBatch) site(e *parse.Event) aggregate.SiteRef {
+func (b *eventBatch) site(e *parse.Event) site {
 	host := e.Domain
 	if len(host) == 0 && e.DestinationIP.IsValid() {
 		b.host = e.DestinationIP.AppendTo(b.host[:0])
 		host = b.host
 	}
-	if ref, ok := b.sites[string(host)]; ok {
-		return ref
+	if known, ok := b.sites[string(host)]; ok {
+		return known
 	}
-	ref := b.rollup.Site(describe(host, b.lists.Lookup(host)))
-	b.sites[string(host)] = ref
-	return ref
+	found := b.lists.Lookup(host)
+	said := verdictOf(found)
+	s := site{b.rollup.Site(describe(host, found)), &said}
+	b.sites[string(host)] = s
+	return s
 }
 
 // describe is what statistics may know of a host. Its Name tells sites apart and becomes tokens; only its Domain is shown.
@@ -357,17 +379,17 @@ func truncated(ip netip.Addr) string {
 	return netip.PrefixFrom(ip, bits).Masked().String()
 }
 
-func (b *eventBatch) country(ip netip.Addr) aggregate.CountryRef {
-	ref, ok := b.countries[ip]
+func (b *eventBatch) country(ip netip.Addr) country {
+	c, ok := b.countries[ip]
 	if !ok {
 		code := resolve.CountryUnknown
 		if ip.IsValid() {
 			code = b.who.Country(ip)
 		}
-		ref = b.rollup.Country(code)
-		b.countries[ip] = ref
+		c = country{b.rollup.Country(code), code}
+		b.countries[ip] = c
 	}
-	return ref
+	return c
 }
 
 func (b *eventBatch) refuse(reason parse.Reason, field string) {
@@ -425,16 +447,24 @@ func (b *eventBatch) Blocks(w aggregate.Watermark) ([]aggregate.Block, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
-	blocks, err := b.rollup.Blocks(w)
+	blocks, err := b.capsules.blocks(w)
 	if err != nil {
 		return nil, err
 	}
+	counts, err := b.rollup.Blocks(w)
+	if err != nil {
+		return nil, err
+	}
+	blocks = append(blocks, counts...)
 	blocks = append(blocks, b.mailRollup.Blocks(w)...)
 	if len(b.rejects) > 0 {
 		blocks = append(blocks, b.rejectBlock(w))
 	}
 	return blocks, nil
 }
+
+// Inserted hears that a block is in.
+func (b *eventBatch) Inserted(x aggregate.Block) { b.capsules.Inserted(x.Table, x.Day) }
 
 func (b *eventBatch) rejectBlock(w aggregate.Watermark) aggregate.Block {
 	rows := len(b.rejects) + 1

@@ -44,7 +44,7 @@ func TestAnotherStatisticsKeyIsRefused(t *testing.T) {
 func TestTwoOwnersOfOnePartition(t *testing.T) {
 	w := newTown(t, synthetic.Config{Seed: 4, People: 500, From: "2026-10-24", Days: 1, Lines: 3000, Format: "squid_native", Shards: 1})
 	db := open(t, enginetest.Start(t, enginetest.Config(t, nil)))
-	limits := Limits{Events: 100, Grains: 1_000_000, Rejects: 1000, MaxAge: time.Hour}
+	limits := Limits{Events: 100, Grains: 1_000_000, Rejects: 1000, MaxAge: time.Hour, Sealed: 64 << 20}
 	p := w.partitions()[0]
 	slow, err := w.ingester(t, store(t, db, func() time.Time { return w.now }), limits).runner(p, w.source)
 	if err != nil {
@@ -71,7 +71,7 @@ func TestAHeaderNamesNoFile(t *testing.T) {
 	w := newTown(t, synthetic.Config{Seed: 4, People: 500, From: "2026-10-24", Days: 1, Lines: 100, Format: "squid_native", Shards: 1})
 	db := open(t, enginetest.Start(t, enginetest.Config(t, nil)))
 	s := store(t, db, func() time.Time { return w.now })
-	in := w.ingester(t, s, Limits{Events: 1000, Grains: 1_000_000, Rejects: 1000, MaxAge: time.Hour})
+	in := w.ingester(t, s, Limits{Events: 1000, Grains: 1_000_000, Rejects: 1000, MaxAge: time.Hour, Sealed: 64 << 20})
 	dir := t.TempDir()
 	header := "#Software: SGOS\n"
 	var lines []string

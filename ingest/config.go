@@ -10,6 +10,7 @@ import (
 
 	"tillsyn/ingest/parse"
 	"tillsyn/internal/seal"
+	"tillsyn/internal/vault"
 )
 
 // Config is how batches are cut and which sources there are.
@@ -36,7 +37,7 @@ type Source struct {
 // DefaultConfig has no source. Its batches take about 50 MiB.
 func DefaultConfig() Config {
 	return Config{
-		Batch:         Limits{Events: 1_000_000, Grains: 100_000, MaxAge: 10 * time.Second, Rejects: 200_000},
+		Batch:         Limits{Events: 1_000_000, Grains: 100_000, MaxAge: 10 * time.Second, Rejects: 200_000, Sealed: 16 << 20},
 		StatisticsKey: "var/statistics.key",
 	}
 }
@@ -49,11 +50,14 @@ func (c Config) Validate(tenants []string) error {
 		value int64
 	}{
 		{"batch.events", int64(c.Batch.Events)}, {"batch.grains", int64(c.Batch.Grains)}, {"batch.rejects", int64(c.Batch.Rejects)},
-		{"batch.max_age", int64(c.Batch.MaxAge)},
+		{"batch.max_age", int64(c.Batch.MaxAge)}, {"batch.sealed", int64(c.Batch.Sealed)},
 	} {
 		if n.value <= 0 {
 			errs = append(errs, fmt.Errorf("ingest.%s must be more than 0", n.name))
 		}
+	}
+	if c.Batch.Sealed > vault.MaxBytes {
+		errs = append(errs, fmt.Errorf("ingest.batch.sealed must be at most %d: the database keeps more as more than one part", vault.MaxBytes))
 	}
 	if c.StatisticsKey == "" {
 		errs = append(errs, errors.New("ingest.statistics_key must name a file"))

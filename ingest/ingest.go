@@ -16,6 +16,7 @@ import (
 	"tillsyn/ingest/parse"
 	"tillsyn/ingest/resolve"
 	"tillsyn/internal/seal"
+	"tillsyn/internal/vault"
 )
 
 // Dependencies are what an Ingester works with.
@@ -26,6 +27,7 @@ type Dependencies struct {
 	Resolver      *resolve.Resolver
 	Lists         *category.Lists
 	Key           seal.StatisticsKey
+	Vault         *vault.Writer // seals raw events; nil: there are statistics only
 	Now           func() time.Time
 	Log           *slog.Logger
 	Metrics       prometheus.Registerer
@@ -104,7 +106,9 @@ func (in *Ingester) runner(p Partition, src Source) (*runner, error) {
 		return nil, err
 	}
 	for range 2 {
-		r.batches = append(r.batches, newEventBatch(src, in.cfg.Batch, parser, in.dep.Resolver, in.dep.Lists, in.dep.Key))
+		b := newEventBatch(src, in.cfg.Batch, parser, in.dep.Resolver, in.dep.Lists, in.dep.Key)
+		b.capsules = newCapsules(in.dep.Vault)
+		r.batches = append(r.batches, b)
 	}
 	if src.remembers() {
 		r.warm = func(rc Record) { parser.Parse(rc.Value, func(*parse.Event) {}, func(parse.Reject) {}) }

@@ -17,7 +17,7 @@ func TestKillBeforeEveryFileChangeOfABatch(t *testing.T) {
 	w := newTown(t, synthetic.Config{Seed: 3, People: 500, From: "2026-10-24", Days: 2, Lines: 600, Format: "squid_native", Shards: 1, Bad: 0.02})
 	part := w.partitions()[0]
 	truth := w.Truth()
-	limits := Limits{Events: 1_000_000, Grains: 1_000_000, Rejects: 1_000_000, MaxAge: time.Hour}
+	limits := Limits{Events: 1_000_000, Grains: 1_000_000, Rejects: 1_000_000, MaxAge: time.Hour, Sealed: 64 << 20}
 	now := func() time.Time { return w.now }
 
 	base := enginetest.Config(t, nil)

@@ -19,18 +19,23 @@ const (
 //
 //   - sender ours, a recipient not ours: outbound, for the sender;
 //   - sender not ours, a recipient ours: inbound, for the recipient, unless it was refused at the door;
-//   - both ours: internal, for both.
+//   - both ours: internal, for both;
+//   - sent on to a recipient not ours by a rule: outbound, for whose rule it is, whoever the sender is; the sender is taken for
+//     that only where the line names nobody.
 //
 // Ours is who is in the directory or in one of the source's internal domains.
 func (b *eventBatch) mail(e *parse.Event) {
 	b.tally.Events++
 	b.sawDay(e.Time)
-	if e.Trace && !e.Forwarded {
+	b.capsules.message(e, b.ours)
+	owner, ownerOurs := b.ours(e.Forwarder)
+	forwarded := e.Forwarded || ownerOurs // the parser may not know that the address is ours
+	if e.Trace && !forwarded {
 		return // another line counts the message
 	}
 	found := sensitive.Find(e.Subject)
 	m := aggregate.Message{
-		Time: e.Time, ID: b.messageID(e), Bytes: uint64(max(0, e.SourceBytes)), Forwarded: e.Forwarded,
+		Time: e.Time, ID: b.messageID(e), Bytes: uint64(max(0, e.SourceBytes)),
 		IdentityNumber: found.IdentityNumbers > 0, Sensitive: found.Any(),
 	}
 	sender, senderOurs := b.ours(e.From)
@@ -38,6 +43,19 @@ func (b *eventBatch) mail(e *parse.Event) {
 	for _, to := range e.To {
 		recipient, recipientOurs := b.ours(to)
 		switch {
+		case forwarded && !recipientOurs:
+			if !ownerOurs {
+				// by a rule of somebody here whom the line does not name
+				owner = resolve.Who{Tenant: b.source.Tenant, Population: resolve.PopulationUnknown, Unit: resolve.UnitUnknown}
+				if e.Forwarder == nil && senderOurs {
+					owner = sender
+				}
+			}
+			passed := m
+			passed.Forwarded = true
+			b.count(passed, owner, aggregate.Outbound, to, false)
+		case e.Trace:
+			continue
 		case senderOurs && recipientOurs:
 			b.count(m, sender, aggregate.Internal, to, true)
 			b.count(m, recipient, aggregate.Internal, e.From, true)
@@ -49,10 +67,6 @@ func (b *eventBatch) mail(e *parse.Event) {
 			continue // refused at the door, before it was a message
 		case recipientOurs:
 			b.count(m, recipient, aggregate.Inbound, e.From, false)
-		case e.Forwarded:
-			// From outside to outside, by a rule of somebody here whom the line does not name.
-			b.count(m, resolve.Who{Tenant: b.source.Tenant, Population: resolve.PopulationUnknown, Unit: resolve.UnitUnknown},
-				aggregate.Outbound, to, false)
 		default:
 			continue
 		}
@@ -73,10 +87,29 @@ func (b *eventBatch) ours(address []byte) (resolve.Who, bool) {
 	}
 	w, ok := b.resolver.Mail(b.source.Tenant, address)
 	if !ok {
-		_, ok = b.internal[string(bytes.ToLower(mailDomain(address)))]
+		ok = b.inside(address)
 	}
 	b.people[string(address)] = person{w, ok}
 	return w, ok
+}
+
+// inside says whether an address is in one of the source's internal domains or below one, or is one of the X.500 names that
+// Exchange gives to its own users.
+func (b *eventBatch) inside(address []byte) bool {
+	lower := bytes.ToLower(address)
+	for _, prefix := range []string{"/o=", "ex:/o=", "imceaex-"} {
+		if bytes.HasPrefix(lower, []byte(prefix)) {
+			return true
+		}
+	}
+	domain, more := bytes.TrimRight(mailDomain(lower), "."), true
+	for more && len(domain) > 0 {
+		if _, ok := b.internal[string(domain)]; ok {
+			return true
+		}
+		_, domain, more = bytes.Cut(domain, []byte("."))
+	}
+	return false
 }
 
 // A person is whom a mail address belongs to.

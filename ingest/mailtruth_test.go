@@ -101,7 +101,7 @@ func TestMailStatisticsEqualTheTruth(t *testing.T) {
 			}
 
 			db := openNamed(t, e, "mail_"+f.Name)
-			in := w.ingester(t, store(t, db, func() time.Time { return w.now }), Limits{Events: 3000, Grains: 50_000, Rejects: 100, MaxAge: time.Hour})
+			in := w.ingester(t, store(t, db, func() time.Time { return w.now }), Limits{Events: 3000, Grains: 50_000, Rejects: 100, MaxAge: time.Hour, Sealed: 64 << 20})
 			total, err := in.Once(t.Context(), p, w.source, nil)
 			if err != nil {
 				t.Fatal(err)

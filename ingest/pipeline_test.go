@@ -203,7 +203,7 @@ func TestStatisticsEqualTheTruth(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			w := newTown(t, synthetic.Config{Seed: 7, People: 1500, From: "2026-10-24", Days: 3, Lines: 120_000, Format: format, Shards: 3, Bad: 0.002, Latin1: 0.2})
 			db := open(t, enginetest.Start(t, enginetest.Config(t, nil)))
-			in := w.ingester(t, store(t, db, func() time.Time { return w.now }), Limits{Events: 17_000, Grains: 9_000, Rejects: 1000, MaxAge: time.Hour})
+			in := w.ingester(t, store(t, db, func() time.Time { return w.now }), Limits{Events: 17_000, Grains: 9_000, Rejects: 1000, MaxAge: time.Hour, Sealed: 64 << 20})
 			parts := w.partitions()
 			for _, p := range parts {
 				if _, err := in.Once(t.Context(), p, w.source, nil); err != nil {

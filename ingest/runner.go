@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tillsyn/aggregate"
+	"tillsyn/internal/vault"
 )
 
 // ErrGap is when offsets were gone before they were read. The partition stands still until the loss is accepted.
@@ -21,7 +22,7 @@ var ErrRecreated = errors.New("the log ends before the place to go on")
 var ErrNotOurs = errors.New("the partition may no longer be ours")
 
 // ErrChanged is when an interrupted batch can't be made again as it was. The partition stands still until it can.
-var ErrChanged = errors.New("the configuration (time zone, format) was changed while a batch was half in: put it back, let the batch finish, then change it")
+var ErrChanged = errors.New("the configuration (time zone, format, registers of role keys) was changed while a batch was half in: put it back, let the batch finish, then change it")
 
 // A batch turns records into the blocks of one batch.
 type batch interface {
@@ -31,6 +32,8 @@ type batch interface {
 	Full() bool
 	// Blocks ends the batch: nothing is added after it.
 	Blocks(w aggregate.Watermark) ([]aggregate.Block, error)
+	// Inserted hears that the sink has acknowledged one of Blocks.
+	Inserted(aggregate.Block)
 	Tally() Tally
 }
 
@@ -283,12 +286,16 @@ func (r *runner) writeOne(ctx context.Context, id Identity, c cutBatch) error {
 		if c.done[BlockID{b.Table, b.Day}] {
 			continue
 		}
+		if capsules, ok := vault.CapsulesOf(b.Table); ok && c.done[BlockID{capsules, b.Day}] {
+			continue // these are other keys than those that are in, and nothing is sealed under them
+		}
 		if !r.partition.Alive(r.deadline) {
 			return ErrNotOurs
 		}
 		if err := r.sink.Insert(ctx, id, c.row.First, c.row.Next, b); err != nil {
 			return fmt.Errorf("insert into %s: %w", b.Table, err)
 		}
+		c.batch.Inserted(b)
 	}
 	if err := r.sink.Close(ctx, id, c.row); err != nil {
 		return fmt.Errorf("close the batch: %w", err)

@@ -236,9 +236,10 @@ type modelBatch struct {
 	records []modelRecord
 }
 
-func (b *modelBatch) Begin(at time.Time) { b.at, b.limit, b.records = at, 1+b.rnd.IntN(9), nil }
-func (b *modelBatch) Full() bool         { return len(b.records) >= b.limit }
-func (b *modelBatch) Tally() Tally       { return Tally{Records: uint64(len(b.records))} }
+func (b *modelBatch) Begin(at time.Time)       { b.at, b.limit, b.records = at, 1+b.rnd.IntN(9), nil }
+func (b *modelBatch) Full() bool               { return len(b.records) >= b.limit }
+func (b *modelBatch) Inserted(aggregate.Block) {}
+func (b *modelBatch) Tally() Tally             { return Tally{Records: uint64(len(b.records))} }
 
 func (b *modelBatch) Add(r Record) {
 	i, ok := slices.BinarySearchFunc(b.log, r.Offset, func(m modelRecord, o int64) int { return int(m.offset - o) })

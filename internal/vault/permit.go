@@ -100,6 +100,7 @@ type openedKey struct {
 // one lookup, and is not safe for concurrent use with Add.
 type Permit struct {
 	scope Scope
+	named map[string]bool // the subjects of scope
 	keys  map[seal.KeyID]openedKey
 }
 
@@ -108,11 +109,10 @@ func NewPermit(s Scope) (*Permit, error) {
 	if err := s.validate(); err != nil {
 		return nil, fmt.Errorf("make a permit of a scope: %w", err)
 	}
-	p := &Permit{scope: s, keys: map[seal.KeyID]openedKey{}}
-	p.scope.Kinds, p.scope.Categories = slices.Clone(s.Kinds), slices.Clone(s.Categories)
-	p.scope.Subjects = nil
+	p := &Permit{scope: s, named: map[string]bool{}, keys: map[seal.KeyID]openedKey{}}
+	p.scope.Kinds, p.scope.Categories, p.scope.Subjects = slices.Clone(s.Kinds), slices.Clone(s.Categories), nil
 	for _, subject := range s.Subjects {
-		p.scope.Subjects = append(p.scope.Subjects, bytes.Clone(subject))
+		p.named[string(subject)] = true
 	}
 	return p, nil
 }
@@ -123,8 +123,7 @@ func (p *Permit) Add(k StoredKey, subject []byte, key seal.OpeningKey) error {
 		return errors.New("add a key to a permit: this permit has no scope; take one from NewPermit")
 	}
 	s := &p.scope
-	named := slices.ContainsFunc(s.Subjects, func(have []byte) bool { return bytes.Equal(have, subject) })
-	if k.Tenant != s.Tenant || !slices.Contains(s.Kinds, k.Kind) || k.Day < s.From || k.Day > s.To || !named {
+	if k.Tenant != s.Tenant || !slices.Contains(s.Kinds, k.Kind) || k.Day < s.From || k.Day > s.To || !p.named[string(subject)] {
 		return fmt.Errorf("add key %s to a permit: %w", k.Wrapped.ID, ErrOutside)
 	}
 	if key.ID() != k.Wrapped.ID || k.Wrapped.ID == (seal.KeyID{}) {
@@ -146,6 +145,7 @@ func (p *Permit) Keys() int {
 func (p *Permit) Forget() {
 	if p != nil {
 		clear(p.keys)
+		clear(p.named)
 	}
 }
 

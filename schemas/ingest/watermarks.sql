@@ -16,3 +16,9 @@ FROM mail_hourly WHERE mark = {mark:UInt64} GROUP BY day HAVING next > {next:UIn
 UNION ALL
 SELECT 'mail_domains_daily' AS block_table, day, max(next) AS next, max(begun_at) AS begun_at
 FROM mail_domains_daily WHERE mark = {mark:UInt64} GROUP BY day HAVING next > {next:UInt64}
+UNION ALL
+SELECT 'web_capsules' AS block_table, day, max(next) AS next, max(begun_at) AS begun_at
+FROM web_capsules WHERE mark = {mark:UInt64} GROUP BY day HAVING next > {next:UInt64}
+UNION ALL
+SELECT 'mail_capsules' AS block_table, day, max(next) AS next, max(begun_at) AS begun_at
+FROM mail_capsules WHERE mark = {mark:UInt64} GROUP BY day HAVING next > {next:UInt64}

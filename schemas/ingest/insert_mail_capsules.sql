@@ -1,0 +1,1 @@
+INSERT INTO mail_capsules (day, mark, tenant, unit, tag, key, first, last, count, capsule, next, begun_at)

@@ -1,0 +1,1 @@
+INSERT INTO web_capsules (day, mark, tenant, unit, tag, key, first, last, count, capsule, next, begun_at)
