@@ -338,7 +338,7 @@ func (l *Log) current(ctx context.Context) (Checkpoint, error) {
 				}
 			}
 			if !isRetired(old) {
-				if _, err := old.extends(l.trust, l.last, then); err != nil {
+				if _, err := old.proveExtension(l.last, then.tree()); err != nil {
 					return Checkpoint{}, fmt.Errorf("%w: %w", ErrRecord, err)
 				}
 			}
@@ -448,19 +448,20 @@ func (l *Log) write(ctx context.Context, at Checkpoint, entries []Entry) ([]Rece
 	if c.Size != at.Size+int64(len(lines)) {
 		return nil, fmt.Errorf("%w: the checkpoint says %d entries, not %d", ErrRecord, c.Size, at.Size+int64(len(lines)))
 	}
-	if _, err := s.extends(l.trust, at, c); err != nil {
+	if _, err := s.proveExtension(at, c.tree()); err != nil {
 		return nil, err
 	}
 	// The bundle was written anew: also what stood in it before must still be there.
 	if err := s.checkEdge(c, at.Size); err != nil {
 		return nil, err
 	}
+	proofs, err := s.proveRange(ctx, c, at.Size, len(lines))
+	if err != nil {
+		return nil, err
+	}
 	receipts := make([]Receipt, len(lines))
 	for i, line := range lines {
-		p, err := s.proveUnder(l.trust, c, at.Size+int64(i))
-		if err != nil {
-			return nil, err
-		}
+		p := proofs[i]
 		if string(p.Line) != string(line) {
 			return nil, fmt.Errorf("%w: entry %v is another than was written", ErrRecord, Position{s.n, p.Index})
 		}
@@ -573,7 +574,7 @@ func (s emptySigner) Sign(text []byte) ([]byte, error) {
 func (s segment) proveExtension(published Checkpoint, t tlog.Tree) (tlog.TreeProof, error) {
 	switch {
 	case t.N < published.Size || t.N == published.Size && t.Hash != published.Root:
-		return nil, fmt.Errorf("%d entries are not more than %d", t.N, published.Size)
+		return nil, fmt.Errorf("%d entries are not continued by %d: it was shortened, or there are two histories", published.Size, t.N)
 	case t.N == published.Size || published.Size == 0:
 		return nil, nil
 	}

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -122,21 +123,41 @@ func (s segment) prove(t Trust, index int64) (Proof, error) {
 	if index < 0 || index >= c.Size {
 		return Proof{}, fmt.Errorf("segment %s has %d entries: there is no %d", s.dir(), c.Size, index)
 	}
-	return s.proveUnder(t, c, index)
+	return s.proveUnder(c, index)
 }
 
-func (s segment) proveUnder(t Trust, c Checkpoint, index int64) (Proof, error) {
-	line, err := s.entry(index, c.Size)
+func (s segment) proveUnder(c Checkpoint, index int64) (Proof, error) {
+	proofs, err := s.proveRange(context.Background(), c, index, 1)
 	if err != nil {
 		return Proof{}, err
 	}
-	path, err := tlog.ProveRecord(c.Size, index, s.authentic(c.tree()))
-	if err != nil {
-		return Proof{}, err
+	return proofs[0], nil
+}
+
+// proveRange builds the proofs of n entries from first on, under c, and checks them.
+func (s segment) proveRange(ctx context.Context, c Checkpoint, first int64, n int) ([]Proof, error) {
+	reader := s.authentic(c.tree())
+	proofs := make([]Proof, 0, n)
+	var fault error
+	err := s.walk(ctx, first, c.Size, func(index int64, line []byte) bool {
+		var path tlog.RecordProof
+		if path, fault = tlog.ProveRecord(c.Size, index, reader); fault == nil {
+			fault = tlog.CheckRecord(path, c.Size, c.Root, index, tlog.RecordHash(line))
+		}
+		if fault == nil {
+			_, fault = ParseEntry(line)
+		}
+		if fault != nil {
+			fault = fmt.Errorf("%w: entry %v: %w", ErrRecord, Position{s.n, index}, fault)
+			return false
+		}
+		proofs = append(proofs, Proof{Index: index, Line: line, Path: path, Checkpoint: c.Note})
+		return len(proofs) < n
+	})
+	if fault == nil && len(proofs) < n {
+		fault = err
 	}
-	p := Proof{Index: index, Line: line, Path: path, Checkpoint: c.Note}
-	_, err = p.Check(t)
-	return p, err
+	return proofs, fault
 }
 
 // Prove answers the proof of the entry at p under the published checkpoint.

@@ -181,7 +181,8 @@ func FuzzParseProof(f *testing.F) {
 		if !bytes.Equal(p.Encode(), text) {
 			t.Fatalf("%q is written as %q", text, p.Encode())
 		}
-		if _, err := p.Check(trust); err == nil && !bytes.Equal(text, good) {
+		// More signatures, by keys that nobody trusts, are all that may be different.
+		if _, err := p.Check(trust); err == nil && (p.Index != r.Index || !bytes.Equal(p.Line, r.Proof.Line)) {
 			t.Fatalf("%q holds", text)
 		}
 	})

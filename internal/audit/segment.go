@@ -82,7 +82,7 @@ func (l *Log) Retire(ctx context.Context, actor string, n int, decision string) 
 			}
 		}
 		if !isRetired(s) {
-			p, err := s.proveUnder(l.trust, c, 0)
+			p, err := s.proveUnder(c, 0)
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrRecord, err)
 			}
