@@ -279,6 +279,38 @@ func TestMailDirections(t *testing.T) {
 			e.Forwarded, e.Trace = true, true
 			return e
 		}(), []string{"unknown outbound uncategorised 0 1 1"}},
+		"forwarded to outside, for whose rule it is": {func() *parse.Event {
+			e := mail("1", "x@paper.example", "anna@private.example")
+			e.Forwarded, e.Trace, e.Forwarder = true, true, []byte("anna@norrbo.example")
+			return e
+		}(), []string{"school outbound uncategorised 1 1 1"}},
+		"forwarded, and the sender is a colleague": {func() *parse.Event {
+			e := mail("1", "bo@norrbo.example", "anna@private.example")
+			e.Forwarded, e.Forwarder = true, []byte("anna@norrbo.example")
+			return e
+		}(), []string{"school outbound uncategorised 1 1 1"}},
+		"forwarded by whom only the directory knows": {func() *parse.Event {
+			e := mail("1", "x@paper.example", "anna@private.example")
+			e.Forwarder = []byte("anna@norrbo.example")
+			return e
+		}(), []string{"school outbound uncategorised 1 1 1"}},
+		"an alias within": {func() *parse.Event {
+			e := mail("1", "x@paper.example", "bo@norrbo.example")
+			e.Forwarder = []byte("anna@norrbo.example")
+			return e
+		}(), []string{"archive inbound uncategorised 1 1 0"}},
+		"an alias of strangers": {func() *parse.Event {
+			e := mail("1", "x@paper.example", "y@elsewhere.example")
+			e.Forwarder = []byte("z@elsewhere.example")
+			return e
+		}(), nil},
+		"a rule that forwards within": {func() *parse.Event {
+			e := mail("1", "anna@norrbo.example", "bo@norrbo.example")
+			e.Forwarded, e.Forwarder = true, []byte("anna@norrbo.example")
+			return e
+		}(), []string{"school internal internal 1 1 0", "archive internal internal 1 1 0"}},
+		"below a domain of ours": {mail("1", "x@paper.example", "new@mbx.skola.norrbo.example"), []string{"unknown inbound uncategorised 1 1 0"}},
+		"a name of Exchange's":   {mail("1", "/o=Norrbo/cn=Recipients/cn=new", "x@paper.example"), []string{"unknown outbound uncategorised 1 1 0"}},
 		"another server's line": {func() *parse.Event {
 			e := mail("1", "x@paper.example", "anna@norrbo.example")
 			e.Trace = true

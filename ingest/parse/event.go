@@ -73,6 +73,9 @@ type Event struct {
 	// Forwarded says that a rule, not a person, sent a mail on to To. A line may be Forwarded and Trace: then it is the one
 	// place where the forwarding shows.
 	Forwarded bool
+	// Forwarder is the address whose rule sent the mail on, where the line names one; nil where it does not. That it is ours the
+	// parser need not know: where it is and To is not, the mail is Forwarded in fact.
+	Forwarder []byte
 }
 
 // MessageKey answers what the lines about one message share, on every server that it passed: Exchange's network-message-id, or

@@ -24,7 +24,8 @@ import (
 // followed by its RECEIVE, SEND and DELIVER come again for each next server and mailbox, AGENT copies, HAREDIRECT is a
 // shadow. Servers before 2013 do not write FirstForestHop, and a message between two of them has a RECEIVE of each: Event.MessageKey
 // (network-message-id, or else message-id) is the same in both, and the statistics count what differs in it.
-// REDIRECT, and what source MAILBOXRULE sends, is Event.Forwarded.
+// REDIRECT, and what source MAILBOXRULE sends, is Event.Forwarded: by the mailbox in related-recipient-address, and the one in
+// return-path, or else the sender.
 //
 // event.outcome: failure for FAIL, BADMAIL, DROP, POISONMESSAGE and the like, unknown for what is not over or tells of nothing
 // done (DEFER, DSN, NOTIFYMAPI, AGENTINFO, HADISCARD ...), else success.
@@ -66,6 +67,8 @@ const (
 	exchangeDirection
 	exchangeOriginal
 	exchangeCustom
+	exchangeRelated
+	exchangeReturn
 	exchangeSlots
 )
 
@@ -100,6 +103,10 @@ func exchangeColumn(name string) exchangeSlot {
 		return exchangeOriginal
 	case "custom-data":
 		return exchangeCustom
+	case "related-recipient-address":
+		return exchangeRelated
+	case "return-path":
+		return exchangeReturn
 	}
 	return exchangeSlots
 }
@@ -333,7 +340,17 @@ func (x *exchangeTracking) read(b []byte, e *Event, s *scratch) (Reason, string)
 	if e.Count, e.Trace = 0, true; fold(e.Code, "receive") && exchangeEntry(source) && firstHop(field(exchangeCustom), field(exchangeServer)) {
 		e.Count, e.Trace = 1, false
 	}
-	e.Forwarded = rule && !fold(e.Code, "fail") || fold(e.Code, "redirect")
+	switch {
+	case fold(e.Code, "redirect"):
+		e.Forwarded = true
+		related, _, _ := bytes.Cut(x.unquoted(b, c.at[exchangeRelated], s), []byte(";"))
+		e.Forwarder = present(mailbox(bytes.TrimSpace(related)))
+	case rule && !fold(e.Code, "fail"):
+		e.Forwarded = true
+		if e.Forwarder = present(mailbox(x.unquoted(b, c.at[exchangeReturn], s))); e.Forwarder == nil {
+			e.Forwarder = present(e.From)
+		}
+	}
 	return "", ""
 }
 

@@ -28,6 +28,7 @@ func dumpMail(b *strings.Builder, e *Event, text func(name string, v []byte)) {
 	if e.Forwarded {
 		b.WriteString("  forwarded\n")
 	}
+	text("forwarder", e.Forwarder)
 }
 
 // mailExpected answers a mail event by the keys of the public samples, and the expectation in our words: the samples have the
@@ -178,6 +179,43 @@ func TestPostfixForwards(t *testing.T) {
 	} {
 		if got := countsOf(mustNew(t, Options{Format: "postfix_syslog", Now: sampleClock, InternalDomains: strings.Fields(domain)}), log()); !slices.Equal(got, want) {
 			t.Errorf("our domain %q:\ngot  %q\nwant %q", domain, got, want)
+		}
+	}
+}
+
+// TestForwarders sees whose rule it was that sent a mail on.
+func TestForwarders(t *testing.T) {
+	const rest = ", relay=mx[192.0.2.1]:25, delay=1, delays=0/0/0/1, dsn=2.0.0, status="
+	exchange := func(source, event, related, back string) string {
+		return "2026-10-09T06:40:03Z,,,,EX1,,," + source + "," + event + ",,<1@x>,a@freemail.example,,1," + "1," + related + ",,Subject,x@paper.example," + back + ",\n"
+	}
+	for name, c := range map[string]struct{ format, log, want string }{
+		"an alias":              {"postfix_syslog", postfixLog("AAAAA1: to=<a@freemail.example>, orig_to=<anna@council.example>" + rest + "sent (ok)"), "anna@council.example"},
+		"an alias, deferred":    {"postfix_syslog", postfixLog("AAAAA1: to=<a@freemail.example>, orig_to=<anna@council.example>" + rest + "deferred (later)"), ""},
+		"an alias among us":     {"postfix_syslog", postfixLog("AAAAA1: to=<bo@mbx.council.example>, orig_to=<bo@council.example>" + rest + "sent (ok)"), ""},
+		"an alias of strangers": {"postfix_syslog", postfixLog("AAAAA1: to=<a@freemail.example>, orig_to=<b@freemail.example>" + rest + "sent (ok)"), "(b@freemail.example)"},
+		"a forward file": {"postfix_syslog", postfixLog("FFFFF1: message-id=<1@x>", "EEEEE1: message-id=<1@x>",
+			"EEEEE1: to=<anna@council.example>, relay=local, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (forwarded as FFFFF1)",
+			"FFFFF1: from=<x@paper.example>, size=1, nrcpt=1 (queue active)", "FFFFF1: to=<a@freemail.example>"+rest+"sent (ok)"), "anna@council.example"},
+		"a redirect":              {"exchange_msgtrk_csv", exchange("ROUTING", "REDIRECT", "anna@council.example", "x@paper.example"), "anna@council.example"},
+		"a redirect of an unsaid": {"exchange_msgtrk_csv", exchange("ROUTING", "REDIRECT", "", "x@paper.example"), "?"},
+		"an Inbox rule":           {"exchange_msgtrk_csv", exchange("MAILBOXRULE", "RECEIVE", "", "anna@council.example"), "anna@council.example"},
+		"a list":                  {"exchange_msgtrk_csv", exchange("ROUTING", "EXPAND", "all@council.example", "x@paper.example"), ""},
+	} {
+		got := ""
+		p := mustNew(t, Options{Format: c.format, Now: sampleClock, InternalDomains: []string{"council.example"}})
+		p.Parse([]byte(c.log), func(e *Event) {
+			switch {
+			case e.Forwarded && e.Forwarder == nil:
+				got += "?"
+			case e.Forwarded:
+				got += string(e.Forwarder)
+			case e.Forwarder != nil:
+				got += "(" + string(e.Forwarder) + ")"
+			}
+		}, func(r Reject) { t.Errorf("%s: %+v", name, r) })
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package parse
 
 import (
+	"bytes"
 	"fmt"
 	"hash/maphash"
 	"net/netip"
@@ -65,6 +66,7 @@ const (
 	partID
 	partSubject
 	partUser
+	partOwner // whose forwarding it came of
 	postfixParts
 )
 
@@ -221,6 +223,30 @@ func (j *postfixJoins) next(id []byte, forwarded bool, now int64) {
 	mark := j.mark(now)
 	mark.next, mark.forwarded = j.hash(id), forwarded
 	j.marks.Add(j.at.mark, mark)
+}
+
+// forward remembers whose forwarding a message came of, under the queue id of this host that it goes on under. The message that
+// the line is about stays the one that j is turned to.
+func (j *postfixJoins) forward(id, owner []byte, now int64) {
+	space := bytes.LastIndexByte(j.key, ' ')
+	if space < 0 {
+		return
+	}
+	line := bytes.Clone(j.key)
+	j.key = append(j.key[:space+1], id...)
+	j.at, _ = j.held.Get(string(j.key))
+	j.keep(partOwner, owner, now)
+	j.key = append(j.key[:0], line...)
+	// it may have been evicted for the other
+	j.at, _ = j.held.Peek(string(j.key))
+}
+
+// owner answers whose forwarding the message came of, or nil.
+func (j *postfixJoins) owner() []byte {
+	if j.at == nil {
+		return nil
+	}
+	return j.at.part(partOwner)
 }
 
 func (j *postfixJoins) mark(now int64) postfixMark {

@@ -31,7 +31,8 @@ import (
 // host (a loopback relay that answers "queued as") is a Trace, and so is a delivery under a queue id that came back from the
 // filter, or that an earlier one was "queued as", if that one was counted. A message is known by its message-id for this. Each
 // refusal has Count 1: no queue id ties those of one message together. A recipient outside that came of "forwarded as", or of
-// an orig_to= of ours, is Event.Forwarded; without Options.InternalDomains the first is, wherever it leads, and the second never.
+// an orig_to= of ours, is Event.Forwarded, by the recipient that was forwarded or by orig_to=; without Options.InternalDomains the
+// first is, wherever it leads, and the second only has its Forwarder.
 //
 // Short queue ids are used again soon: client=, uid= and another message-id begin a new message. The state is bounded by
 // Options.OpenMessages; JoinsOf counts what fell out of it. A delivery whose beginning fell out, or is in no line that
@@ -208,7 +209,7 @@ func (p *postfix) delivered(e *Event, id, text []byte) {
 	if len(to) > 0 {
 		e.To = append(e.To, to)
 	}
-	var relay, reply []byte
+	var relay, reply, orig []byte
 	for len(list) > 0 {
 		if starts(list, "status=") {
 			var next int
@@ -222,17 +223,29 @@ func (p *postfix) delivered(e *Event, id, text []byte) {
 		case starts(item, "relay="):
 			relay = item[len("relay="):]
 		case starts(item, "orig_to="):
-			// an alias within the organisation looks the same: only our own domains tell
-			e.Forwarded = len(p.own) > 0 && p.ours(mailbox(item[len("orig_to="):])) && !p.ours(to)
+			orig = present(mailbox(item[len("orig_to="):]))
 		}
 	}
 	p.joins.met()
-	p.end(e, id, relay, reply)
-	e.Forwarded = e.Forwarded && (len(p.own) == 0 || !p.ours(to))
+	ended, came := p.end(e, id, relay, reply)
+	if !ended {
+		return
+	}
+	// an alias within the organisation looks the same as a forwarding: only our own domains tell
+	switch {
+	case orig != nil:
+		e.Forwarded, e.Forwarder = came || p.ours(orig), orig
+	case came:
+		e.Forwarded, e.Forwarder = true, p.joins.owner()
+	}
+	if len(p.own) > 0 && p.ours(to) {
+		e.Forwarded, e.Forwarder = false, nil
+	}
 }
 
-// end judges e.Code, the status of a delivery, and counts the message.
-func (p *postfix) end(e *Event, id, relay, reply []byte) {
+// end judges e.Code, the status of a delivery, and counts the message. It answers whether the delivery is over, and whether the
+// message came by forwarding and was not forwarded further.
+func (p *postfix) end(e *Event, id, relay, reply []byte) (ended, came bool) {
 	switch string(e.Code) {
 	case "sent":
 		e.Outcome = p.success
@@ -240,23 +253,26 @@ func (p *postfix) end(e *Event, id, relay, reply []byte) {
 		e.Outcome = p.failure
 	case "deliverable":
 		e.Outcome = p.success
-		return // a probe of an address is no message
+		return false, false // a probe of an address is no message
 	case "undeliverable":
 		e.Outcome = p.failure
-		return
+		return false, false
 	default:
-		return
+		return false, false
 	}
 	next, forwarded := nextID(reply)
 	// what is handed to a content filter on this host is handed back
 	if addr, ok := peer(relay); !ok || !addr.IsLoopback() || next == nil || forwarded {
-		count, trace, came := p.joins.count(id, e.Time)
-		// the recipient that a forwarding leads to is the one of the next queue id
-		e.Count, e.Trace, e.Forwarded = count, trace, (e.Forwarded || came) && !forwarded
+		e.Count, e.Trace, came = p.joins.count(id, e.Time)
 	}
 	if next != nil {
 		p.joins.next(next, forwarded, e.Time)
 	}
+	if forwarded && len(e.To) > 0 {
+		p.joins.forward(next, e.To[0], e.Time)
+	}
+	// the recipient that a forwarding leads to is the one of the next queue id
+	return true, came && !forwarded
 }
 
 // nextID answers the queue id in "... queued as ID)" or "(forwarded as ID)", or nil.
