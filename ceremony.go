@@ -155,6 +155,7 @@ type ceremony struct {
 	ask    prompter
 	out    io.Writer
 	yes    bool // do not ask
+	work   int  // scrypt's work factor for what a passphrase protects, log2
 }
 
 func (k *ceremony) folder() string { return k.tenant(k.name) }
@@ -945,6 +946,9 @@ func (k *ceremony) publish(ctx context.Context, present []presentIdentity) error
 		if err != nil {
 			return err
 		}
+		if len(present) == 0 {
+			return usageErrorf("whoever publishes signs the protocol: --identity FILE")
+		}
 		r, err := seal.ParseRegister(o.note, o.previous)
 		if err != nil {
 			return err
@@ -955,9 +959,6 @@ func (k *ceremony) publish(ctx context.Context, present []presentIdentity) error
 		}
 		if len(waiting) > 0 {
 			return fmt.Errorf("%s: these have yet to confirm that their keys open: 'tillsyn keys confirm'", strings.Join(waiting, ", "))
-		}
-		if len(present) == 0 {
-			return usageErrorf("whoever publishes signs the protocol: --identity FILE")
 		}
 		var leaders []seal.Holder
 		var signers []*seal.Signer
@@ -1035,6 +1036,11 @@ func (k *ceremony) install(o openedCeremony) error {
 			}
 		}
 	}
+	if from := k.pending(registerFile(o.document.Number)); exists(from) {
+		if err := k.rename(from, filepath.Join(k.folder(), registerFile(o.document.Number))); err != nil {
+			return err
+		}
+	}
 	for _, id := range o.document.Left { // their signing keys open nothing any more
 		if _, stays := holderIn(o.text, id); !stays {
 			if err := k.remove(filepath.Join(k.folder(), holderFile(id))); err != nil {
@@ -1042,11 +1048,7 @@ func (k *ceremony) install(o openedCeremony) error {
 			}
 		}
 	}
-	from := k.pending(registerFile(o.document.Number))
-	if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return k.rename(from, filepath.Join(k.folder(), registerFile(o.document.Number)))
+	return nil
 }
 
 // abandon gives a ceremony up that is not on record.

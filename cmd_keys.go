@@ -79,7 +79,7 @@ a file of age-keygen, one with a passphrase, or of a plugin such as age-plugin-y
 						return err
 					}
 					o := holderOptions{id: c.String("id"), population: c.String("population"), identity: c.String("identity"), passphraseFile: c.String("passphrase-file"),
-						plain: c.Bool("no-passphrase"), recipients: c.StringSlice("recipient"), suite: seal.Suite(c.String("suite")), out: c.String("out"), workForPassphrases: escrowWork}
+						plain: c.Bool("no-passphrase"), recipients: c.StringSlice("recipient"), suite: seal.Suite(c.String("suite")), out: c.String("out")}
 					if o.role, err = roleOf(c); err != nil {
 						return err
 					}
@@ -285,7 +285,7 @@ func storeOf(c *cli.Context) (*ceremony, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &ceremony{keyStore: keyPaths(config), record: config.Audit, now: time.Now, out: c.App.Writer, yes: c.Bool("yes"),
+	k := &ceremony{keyStore: keyPaths(config), record: config.Audit, now: time.Now, out: c.App.Writer, yes: c.Bool("yes"), work: passphraseWork,
 		ask: prompter{in: c.App.Reader, out: c.App.Writer, terminal: terminalFile}}
 	if dir := c.String("dir"); dir != "" {
 		k.dir = dir

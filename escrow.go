@@ -20,8 +20,8 @@ import (
 	"tillsyn/internal/seal"
 )
 
-// escrowWork is the scrypt work factor (log2) of paper: seconds, once in years.
-const escrowWork = 18
+// passphraseWork is scrypt's work factor (log2) for passphrases: about a second.
+const passphraseWork = 18
 
 // single records an act on keys that changes no register, with a protocol that who did it signs.
 func (k *ceremony) single(ctx context.Context, kind, began string, r *seal.Register, keys []seal.SeatKey, actor seal.Holder, signer *seal.Signer) error {
@@ -104,7 +104,7 @@ func (k *ceremony) escrow(ctx context.Context, o escrowOptions, identities prese
 			return err
 		}
 		defer clear(plain)
-		armoured, err := encryptPassphrase(plain, passphrase, escrowWork)
+		armoured, err := encryptPassphrase(plain, passphrase, k.work)
 		if err != nil {
 			return err
 		}
@@ -312,15 +312,14 @@ func (k *ceremony) retire(ctx context.Context, o retireOptions, identities prese
 }
 
 type holderOptions struct {
-	id, population     string
-	role               seal.Role
-	suite              seal.Suite
-	identity           string // file; made if it is not there
-	passphraseFile     string
-	plain              bool     // a new identity is not protected with a passphrase
-	recipients         []string // further ones, of plugins
-	out                string
-	workForPassphrases int
+	id, population string
+	role           seal.Role
+	suite          seal.Suite
+	identity       string // file; made if it is not there
+	passphraseFile string
+	plain          bool     // a new identity is not protected with a passphrase
+	recipients     []string // further ones, of plugins
+	out            string
 }
 
 // holder makes a person's card: an age identity, unless there is one, and a signing key encrypted to it.
@@ -364,7 +363,7 @@ func (k *ceremony) holder(o holderOptions) error {
 			if len(pass) < 12 {
 				return errors.New("the passphrase has fewer than 12 characters: take several words")
 			}
-			if text, err = encryptPassphrase(text, string(pass), o.workForPassphrases); err != nil {
+			if text, err = encryptPassphrase(text, string(pass), k.work); err != nil {
 				return err
 			}
 			clear(pass)

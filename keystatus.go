@@ -96,6 +96,9 @@ func (k *ceremony) status(ctx context.Context) tenantKeys {
 		warn("there are no keys yet: nothing raw about people is stored for this tenant")
 	}
 	if r == nil {
+		if exists(k.record.Directory) {
+			k.statusOnRecord(ctx, chain, o, fault, warn)
+		}
 		return s
 	}
 	s.Number, s.Since, s.Digest = r.Number(), r.Time().Format(documentTime), r.Digest().String()
