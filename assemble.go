@@ -14,6 +14,7 @@ import (
 	"tillsyn/ingest/resolve"
 	"tillsyn/internal/clickhouse"
 	"tillsyn/internal/engine"
+	"tillsyn/internal/vault"
 	"tillsyn/schemas"
 )
 
@@ -126,6 +127,7 @@ type ingestion struct {
 	store    *ingest.Store
 	resolver *resolve.Resolver
 	lists    *category.Keeper
+	keep     func(context.Context) // forgets old keys and looks at registers, until its context ends
 }
 
 // newIngestion builds it on an open database whose schema is at head, and starts nothing.
@@ -168,11 +170,44 @@ func newIngestion(ctx context.Context, cfg Config, db *clickhouse.DB, log *slog.
 	if err := store.UseKey(ctx, key); err != nil {
 		return nil, err
 	}
+	registers := vault.NewRegisters(cfg.Keys.Directory, cfg.Tenants())
+	if err := registers.Reload(); err != nil {
+		return nil, err
+	}
+	for _, tenant := range registers.Missing() {
+		log.Warn("no register of role keys: there are statistics of this tenant only, and no raw events; see 'tillsyn keys init'", "tenant", tenant)
+	}
+	lookup, err := vault.OpenLookup(cfg.Vault.LookupKey, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := lookup.Forget(); err != nil {
+		return nil, err
+	}
+	ring, err := vault.NewKeyring(cfg.Vault.LiveKeys)
+	if err != nil {
+		return nil, err
+	}
+	writer, err := vault.NewWriter(registers, lookup, ring)
+	if err != nil {
+		return nil, err
+	}
 	in, err := ingest.New(cfg.Ingest, ingest.Dependencies{
-		Sink: store, InsertTimeout: cfg.ClickHouse.InsertTimeout, Resolver: resolver, Lists: lists.Lists(), Key: key, Now: time.Now, Log: log, Metrics: metrics,
+		Sink: store, InsertTimeout: cfg.ClickHouse.InsertTimeout, Resolver: resolver, Lists: lists.Lists(), Key: key, Vault: writer, Now: time.Now, Log: log,
+		Metrics: metrics,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &ingestion{in, store, resolver, lists}, nil
+	keep := func(ctx context.Context) {
+		lookup.Run(ctx, cfg.Vault.Refresh, func() {
+			if err := registers.Reload(); err != nil {
+				log.Error("a register of role keys can't be used: the one before stays", "error", err)
+			}
+			if err := ingest.ForgetStatisticsKeys(cfg.Ingest.StatisticsKey, time.Now()); err != nil {
+				log.Error("old statistics keys are still there", "error", err)
+			}
+		}, func(err error) { log.Error("old lookup keys are still there", "error", err) })
+	}
+	return &ingestion{in, store, resolver, lists, keep}, nil
 }

@@ -185,6 +185,8 @@ func demoConfig(dir string, town *synthetic.Municipality) (Config, error) {
 	cfg.Engine.DataDir = filepath.Join(dir, "engine")
 	cfg.ClickHouse.Addresses = nil
 	cfg.Ingest.StatisticsKey = filepath.Join(dir, "statistics.key")
+	cfg.Vault.LookupKey = filepath.Join(dir, "lookup.key")
+	cfg.Keys.Directory, cfg.Keys.Gate = filepath.Join(dir, "keys"), filepath.Join(dir, "gate.key")
 	cfg.Ingest.Batch.MaxAge = 2 * time.Second
 	cfg.HTTP.Listen = "127.0.0.1:0"
 	cfg.Log.Level = "warn"

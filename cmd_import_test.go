@@ -44,6 +44,7 @@ func TestImportEqualsParse(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Engine.DataDir = enginetest.Config(t, nil).DataDir
 	cfg.Ingest.StatisticsKey = filepath.Join(t.TempDir(), "statistics.key")
+	cfg.Vault.LookupKey, cfg.Keys.Directory = filepath.Join(t.TempDir(), "lookup.key"), t.TempDir()
 	e, err := startEngine(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

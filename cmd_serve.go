@@ -104,12 +104,16 @@ func runServe(ctx context.Context, errOut io.Writer, cfg Config, ready func(addr
 
 	background, stopBackground := context.WithCancel(ctx)
 	defer stopBackground()
-	faults := make(chan error, 2)
+	faults := make(chan error, 3)
+	go func() {
+		in.keep(background)
+		faults <- nil
+	}()
 	go func() { faults <- in.resolver.Run(background) }()
 	go func() { faults <- in.lists.Run(background) }()
 	err = in.Kafka(ctx, consumer)
 	stopBackground()
-	err = errors.Join(err, <-faults, <-faults)
+	err = errors.Join(err, <-faults, <-faults, <-faults)
 	if err != nil && errors.Is(err, context.Canceled) {
 		err = nil // it was told to stop
 	}

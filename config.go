@@ -26,6 +26,8 @@ import (
 	"tillsyn/internal/audit"
 	"tillsyn/internal/clickhouse"
 	"tillsyn/internal/engine"
+	"tillsyn/internal/vault"
+	"tillsyn/query/casework"
 )
 
 // defaultConfigFile is read when no --config is given, if it is there.
@@ -46,9 +48,11 @@ type Config struct {
 	Lists      category.Config   `yaml:"lists"`
 	Resolve    resolve.Config    `yaml:"resolve"`
 	Statistics aggregate.Config  `yaml:"statistics"`
+	Vault      vault.Config      `yaml:"vault"`
 	Keys       KeysConfig        `yaml:"keys"`
 	Audit      audit.Config      `yaml:"audit"`
 	Retention  RetentionConfig   `yaml:"retention"`
+	Casework   casework.Config   `yaml:"casework"`
 }
 
 // LogConfig is how tillsyn logs about itself, on standard error.
@@ -74,9 +78,11 @@ func DefaultConfig() Config {
 		Lists:      category.DefaultConfig(),
 		Resolve:    resolve.DefaultConfig(),
 		Statistics: aggregate.DefaultConfig(),
+		Vault:      vault.DefaultConfig(),
 		Keys:       DefaultKeysConfig(),
 		Audit:      audit.DefaultConfig(),
 		Retention:  DefaultRetentionConfig(),
+		Casework:   casework.DefaultConfig(),
 	}
 	c.ClickHouse.Addresses = nil
 	return c
@@ -136,9 +142,11 @@ func (c Config) Validate() error {
 	check("lists", c.Lists.Validate())
 	check("resolve", c.Resolve.Validate())
 	check("statistics", c.Statistics.Validate())
+	check("vault", c.Vault.Validate())
 	check("keys", c.Keys.Validate())
 	check("audit", c.Audit.Validate())
 	check("retention", c.Retention.Validate())
+	check("casework", c.Casework.Validate())
 	if c.Retention.Purge.WithoutKafka && len(c.Ingest.Sources) > 0 {
 		check("retention", errors.New("purge.without_kafka: contradicts ingest.sources, which are Kafka's topics"))
 	}
@@ -332,8 +340,10 @@ func (c *Config) paths() []*string {
 		&c.Ingest.StatisticsKey,
 		&c.Lists.Directory,
 		&c.Resolve.Directory, &c.Resolve.Country,
+		&c.Vault.LookupKey,
 		&c.Keys.Directory, &c.Keys.Gate,
 		&c.Audit.Directory, &c.Audit.Key,
+		&c.Casework.Dir,
 		&c.Retention.Purge.Lock, &c.Retention.Purge.Key, &c.Retention.Purge.Certificates,
 	}
 	for i := range c.Retention.Purge.DataPaths {

@@ -271,7 +271,7 @@ func TestConfigPathsAreRelativeToTheFile(t *testing.T) {
 	c.Retention.Purge.DataPaths = []string{"clickhouse"}
 	var fill func(v reflect.Value, name string)
 	files := map[string]bool{"data_dir": true, "library": true, "password_file": true, "ca_file": true, "cert_file": true, "key_file": true,
-		"statistics_key": true, "directory": true, "country": true, "dir": true, "gate": true, "key": true,
+		"statistics_key": true, "lookup_key": true, "directory": true, "country": true, "dir": true, "gate": true, "key": true,
 		"lock": true, "certificates": true}
 	count := 0
 	fill = func(v reflect.Value, name string) {

@@ -165,7 +165,7 @@ type keyStore struct {
 
 // keyPaths answers where the configuration keeps keys.
 func keyPaths(c Config) keyStore {
-	return keyStore{dir: c.Keys.Directory, gate: c.Keys.Gate, lookup: filepath.Join(filepath.Dir(c.Keys.Gate), "lookup.key"), deployment: c.Audit.Deployment}
+	return keyStore{dir: c.Keys.Directory, gate: c.Keys.Gate, lookup: c.Vault.LookupKey, deployment: c.Audit.Deployment}
 }
 
 func (s keyStore) tenant(name string) string { return filepath.Join(s.dir, name) }

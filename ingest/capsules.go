@@ -70,10 +70,13 @@ func (c *capsules) web(ref aggregate.SubjectRef, e *parse.Event, v *verdict, cou
 func (c *capsules) message(e *parse.Event, ours func([]byte) (resolve.Who, bool)) {
 	c.fill(e)
 	c.mail = c.mail[:0]
-	if w, ok := ours(e.From); ok {
-		p := c.who(w)
-		c.mail = append(c.mail, p)
-		c.Add(p, vault.Mail, &c.event)
+	for _, address := range [][]byte{e.From, e.Forwarder} {
+		if w, ok := ours(address); ok {
+			if p := c.who(w); !slices.Contains(c.mail, p) {
+				c.mail = append(c.mail, p)
+				c.Add(p, vault.Mail, &c.event)
+			}
+		}
 	}
 	for _, to := range e.To {
 		w, ok := ours(to)
@@ -101,6 +104,7 @@ func (c *capsules) fill(e *parse.Event) {
 		Duration: e.Duration, MIME: e.MIME,
 		MessageID: e.MessageID, From: e.From, To: e.To, Recipients: uint32(len(e.To)), Subject: e.Subject, Direction: e.Direction, Outcome: e.Outcome,
 		Code: e.Code, QueueID: e.QueueID, NetworkID: e.NetworkID, Trace: e.Trace, Forwarded: e.Forwarded,
+		Forwarder: e.Forwarder,
 	}
 }
 

@@ -143,8 +143,36 @@ func OpenStatisticsKey(path string, now time.Time) (seal.StatisticsKey, error) {
 	return key, nil
 }
 
+// ForgetStatisticsKeys drops the months that no event can be of any more from the key file at path.
+func ForgetStatisticsKeys(path string, now time.Time) error {
+	oldest := seal.MonthOf(now.UTC().Add(-MaxAge - 24*time.Hour))
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("forget old statistics keys: %w", err)
+	}
+	key, err := seal.ParseStatisticsKey(text)
+	if err != nil {
+		return fmt.Errorf("forget old statistics keys: %w", err)
+	}
+	if key.Oldest() >= oldest {
+		return nil
+	}
+	if key, err = key.Forget(oldest); err != nil {
+		return fmt.Errorf("forget old statistics keys: %w", err)
+	}
+	if err := write(path, key.Encode(), os.Rename); err != nil {
+		return fmt.Errorf("forget old statistics keys: %w", err)
+	}
+	return nil
+}
+
 // writeNew writes a file that must not exist yet, whole or not at all.
 func writeNew(path string, text []byte) error {
+	return write(path, text, os.Link) // fails if it is there, which Rename would not
+}
+
+// write writes a file whole or not at all; place puts it where it belongs.
+func write(path string, text []byte, place func(from, to string) error) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -161,7 +189,7 @@ func writeNew(path string, text []byte) error {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), path); err != nil { // fails if it is there, which Rename would not
+	if err := place(f.Name(), path); err != nil {
 		return err
 	}
 	d, err := os.Open(dir)

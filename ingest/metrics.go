@@ -20,6 +20,7 @@ const (
 
 type metrics struct {
 	records, events, rejects, batches, faults *prometheus.CounterVec
+	sealed, unsealed                          *prometheus.CounterVec
 	state, lag, drifted                       *prometheus.GaugeVec
 	joins                                     *prometheus.GaugeVec
 	drift                                     *drifts
@@ -45,21 +46,23 @@ func newMetrics() metrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "tillsyn", Subsystem: "ingest", Name: name, Help: help}, labels)
 	}
 	return metrics{
-		records: counter("records_total", "Records that are in.", "topic"),
-		events:  counter("events_total", "Events that are counted in the statistics.", "topic"),
-		rejects: counter("rejects_total", "Lines that could not be read or were out of time.", "topic", "reason"),
-		batches: counter("batches_total", "Batches that are in.", "topic"),
-		faults:  counter("faults_total", "Times that a partition had to recover.", "topic"),
-		state:   gauge("partition_state", "0: running, 1: trying again, 2: standing still until an operator does something.", "topic", "partition"),
-		drifted: gauge("format_drift", "1 while a source's lines do not match its configured format: more than a fifth of the last 10,000 were rejected.", "topic"),
-		joins:   gauge("mail_joins", "What a parser that joins lines holds (open), dropped before its end (evicted), and could not join (unjoined).", "topic", "partition", "what"),
-		drift:   &drifts{topics: map[string]*parse.Drift{}},
-		lag:     gauge("event_delay_seconds", "Age of the newest event of the last batch when it was in: the latency from request to statistics.", "topic"),
+		records:  counter("records_total", "Records that are in.", "topic"),
+		events:   counter("events_total", "Events that are counted in the statistics.", "topic"),
+		rejects:  counter("rejects_total", "Lines that could not be read or were out of time.", "topic", "reason"),
+		sealed:   counter("sealed_total", "Events in the capsules of people; an event of several people counts for each.", "topic"),
+		unsealed: counter("unsealed_total", "Events of people that are in no capsule: no_register, the tenant has no register of role keys.", "tenant", "reason"),
+		batches:  counter("batches_total", "Batches that are in.", "topic"),
+		faults:   counter("faults_total", "Times that a partition had to recover.", "topic"),
+		state:    gauge("partition_state", "0: running, 1: trying again, 2: standing still until an operator does something.", "topic", "partition"),
+		drifted:  gauge("format_drift", "1 while a source's lines do not match its configured format: more than a fifth of the last 10,000 were rejected.", "topic"),
+		joins:    gauge("mail_joins", "What a parser that joins lines holds (open), dropped before its end (evicted), and could not join (unjoined).", "topic", "partition", "what"),
+		drift:    &drifts{topics: map[string]*parse.Drift{}},
+		lag:      gauge("event_delay_seconds", "Age of the newest event of the last batch when it was in: the latency from request to statistics.", "topic"),
 	}
 }
 
 func (m metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.records, m.events, m.rejects, m.batches, m.faults, m.state, m.lag, m.drifted, m.joins}
+	return []prometheus.Collector{m.records, m.events, m.rejects, m.batches, m.sealed, m.unsealed, m.faults, m.state, m.lag, m.drifted, m.joins}
 }
 
 func (m metrics) observe(id Identity, topic string, b batch, row LedgerRow, now time.Time) {
@@ -69,6 +72,10 @@ func (m metrics) observe(id Identity, topic string, b batch, row LedgerRow, now 
 	e, ok := b.(*eventBatch)
 	if !ok {
 		return
+	}
+	m.sealed.WithLabelValues(topic).Add(float64(e.capsules.Sealed()))
+	for left, n := range e.capsules.Left() {
+		m.unsealed.WithLabelValues(left.Tenant, left.Reason).Add(float64(n))
 	}
 	unread := uint64(0)
 	for k, n := range e.rejects {

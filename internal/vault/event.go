@@ -73,6 +73,7 @@ type Event struct {
 	NetworkID  []byte   // Exchange's network-message-id
 	Trace      bool     // the line only follows a message that other lines count
 	Forwarded  bool     // a rule, not a person, sent it on
+	Forwarder  []byte   // the address whose rule sent it on, where the line names one
 }
 
 // MaxRecipients is the longest list of recipients that the capsules of recipients hold. Of a message to more people, the
@@ -121,6 +122,7 @@ const (
 	colCode
 	colQueueID
 	colNetworkID
+	colForwarder
 	textColumns
 )
 
@@ -185,7 +187,7 @@ func (f *flat) flatten(e *Event, scratch []byte) []byte {
 	f.text = [textColumns][]byte{
 		piece(0, source), e.User, e.UserAgent, e.Domain, e.Scheme, e.Method, e.Path, e.Query, e.Referrer, piece(source, destination), e.MIME,
 		e.Category, e.Class, e.List, e.Version, e.Rule, e.Country,
-		e.MessageID, e.From, piece(destination, len(b)), e.Subject, e.Direction, e.Outcome, e.Code, e.QueueID, e.NetworkID,
+		e.MessageID, e.From, piece(destination, len(b)), e.Subject, e.Direction, e.Outcome, e.Code, e.QueueID, e.NetworkID, e.Forwarder,
 	}
 	return b
 }
@@ -230,7 +232,7 @@ func (f *flat) event(e *Event) error {
 	e.Query, e.Referrer, e.MIME = t[colQuery], t[colReferrer], t[colMIME]
 	e.Category, e.Class, e.List, e.Version, e.Rule, e.Country = t[colCategory], t[colClass], t[colList], t[colVersion], t[colRule], t[colCountry]
 	e.MessageID, e.From, e.Subject, e.Direction, e.Outcome = t[colMessageID], t[colFrom], t[colSubject], t[colDirection], t[colOutcome]
-	e.Code, e.QueueID, e.NetworkID = t[colCode], t[colQueueID], t[colNetworkID]
+	e.Code, e.QueueID, e.NetworkID, e.Forwarder = t[colCode], t[colQueueID], t[colNetworkID], t[colForwarder]
 	for rest := t[colTo]; len(rest) > 0; {
 		size, used := binary.Uvarint(rest)
 		if used <= 0 || size > uint64(len(rest)-used) {

@@ -98,14 +98,15 @@ func (l *Lookup) Forget() (seal.Day, error) {
 	return oldest, nil
 }
 
-// Run forgets each hour what is due, until ctx ends. failed hears of faults.
-func (l *Lookup) Run(ctx context.Context, failed func(error)) {
-	tick := time.NewTicker(time.Hour)
+// Run forgets what is due, and calls also, each time that interval has passed, until ctx ends. failed hears of faults.
+func (l *Lookup) Run(ctx context.Context, interval time.Duration, also func(), failed func(error)) {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		if _, err := l.Forget(); err != nil {
 			failed(err)
 		}
+		also()
 		select {
 		case <-ctx.Done():
 			return

@@ -32,7 +32,11 @@ type archive struct {
 	purge  *Purger
 	now    time.Time
 	kafka  []KafkaTopic
+
+	running *engine.Engine
 }
+
+func engineOf(a *archive) *engine.Engine { return a.running }
 
 func purgeUsers(t testing.TB) map[string]engine.User {
 	t.Helper()
@@ -61,11 +65,6 @@ func openAs(t testing.TB, e *engine.Engine, user string) *clickhouse.DB {
 	return db
 }
 
-// purgeNow is the time of the tests: day 2026-08-24 is due for web.
-func purgeNow() time.Time {
-	return time.Now().UTC().Truncate(24 * time.Hour).Add(2*time.Hour + 30*time.Minute)
-}
-
 func newArchive(t testing.TB) *archive {
 	t.Helper()
 	a := &archive{t: t, dir: t.TempDir(), engine: enginetest.Config(t, purgeUsers(t)), now: time.Now().UTC()}
@@ -81,6 +80,7 @@ func newArchive(t testing.TB) *archive {
 func (a *archive) start() *engine.Engine {
 	a.t.Helper()
 	e := enginetest.Start(a.t, a.engine)
+	a.running = e
 	a.own = openAs(a.t, e, engine.Owner)
 	a.purge = a.purger(openAs(a.t, e, "tillsyn_purge"))
 	return e

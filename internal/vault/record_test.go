@@ -113,7 +113,7 @@ func drawEvent(r *rand.Rand) Event {
 	e.SourcePort, e.Count, e.Port, e.Status = int32(number()), uint32(number()), int32(number()), int32(number())
 	e.Action, e.DestinationBytes, e.SourceBytes, e.Duration = uint8(r.IntN(256)), number(), number(), time.Duration(number())
 	for _, p := range []*[]byte{&e.User, &e.Method, &e.Scheme, &e.Domain, &e.Path, &e.Query, &e.Referrer, &e.UserAgent, &e.MIME, &e.Category,
-		&e.Class, &e.List, &e.Version, &e.Rule, &e.Country, &e.MessageID, &e.From, &e.Subject, &e.Direction, &e.Outcome, &e.Code, &e.QueueID, &e.NetworkID} {
+		&e.Class, &e.List, &e.Version, &e.Rule, &e.Country, &e.MessageID, &e.From, &e.Subject, &e.Direction, &e.Outcome, &e.Code, &e.QueueID, &e.NetworkID, &e.Forwarder} {
 		*p = text()
 	}
 	for range r.IntN(4) {
