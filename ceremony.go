@@ -19,6 +19,7 @@ import (
 
 	"tillsyn/internal/audit"
 	"tillsyn/internal/seal"
+	"tillsyn/internal/vault"
 )
 
 const (
@@ -213,7 +214,10 @@ func (k *ceremony) begin(suite seal.Suite) error {
 		return err
 	}
 	if _, err := os.Stat(k.lookup); errors.Is(err, fs.ErrNotExist) {
-		if err := k.write(k.lookup, seal.NewLookupKey(seal.DayOf(k.now())-100).Encode()); err != nil {
+		if err := k.step(k.lookup); err != nil {
+			return err
+		}
+		if _, err := vault.OpenLookup(k.lookup, k.now); err != nil {
 			return err
 		}
 		k.say("made the lookup key in %s: ingesters and the gate share it", k.lookup)

@@ -761,6 +761,7 @@ func TestKeysAgainstQuantumComputers(t *testing.T) {
 	config := DefaultConfig()
 	config.Keys = KeysConfig{Directory: filepath.Join(root, "keys"), Gate: filepath.Join(root, "gate.key")}
 	config.Audit.Directory, config.Audit.Key = filepath.Join(root, "audit"), filepath.Join(root, "audit.key")
+	config.Vault.LookupKey = filepath.Join(root, "lookup.key")
 	var said bytes.Buffer
 	identities, err := weakCeremony(t.Context(), config, "default", filepath.Join(root, "people"), seal.Hybrid, time.Now, &said)
 	if err != nil {
