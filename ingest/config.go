@@ -160,7 +160,7 @@ func ForgetStatisticsKeys(path string, now time.Time) error {
 	if key, err = key.Forget(oldest); err != nil {
 		return fmt.Errorf("forget old statistics keys: %w", err)
 	}
-	if err := write(path, key.Encode(), os.Rename); err != nil {
+	if err := putFile(path, key.Encode(), os.Rename); err != nil {
 		return fmt.Errorf("forget old statistics keys: %w", err)
 	}
 	return nil
@@ -168,11 +168,11 @@ func ForgetStatisticsKeys(path string, now time.Time) error {
 
 // writeNew writes a file that must not exist yet, whole or not at all.
 func writeNew(path string, text []byte) error {
-	return write(path, text, os.Link) // fails if it is there, which Rename would not
+	return putFile(path, text, os.Link) // fails if it is there, which Rename would not
 }
 
-// write writes a file whole or not at all; place puts it where it belongs.
-func write(path string, text []byte, place func(from, to string) error) error {
+// putFile writes a file whole or not at all; put moves it where it belongs.
+func putFile(path string, text []byte, put func(from, to string) error) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -189,7 +189,7 @@ func write(path string, text []byte, place func(from, to string) error) error {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := place(f.Name(), path); err != nil {
+	if err := put(f.Name(), path); err != nil {
 		return err
 	}
 	d, err := os.Open(dir)
