@@ -13,6 +13,8 @@ func commands() []*cli.Command {
 		gapsCommand(),
 		auditCommand(),
 		keysCommand(),
+		decisionCommand(),
+		lookupCommand(),
 		configCommand(),
 		parseCommand(),
 		listsCommand(),

@@ -174,6 +174,12 @@ func ReadAct(signed []byte) (Act, error) {
 	return a, nil
 }
 
+// IsAct says whether text looks like a signed act, rather than an approval on its way.
+func IsAct(text []byte) bool {
+	_, err := seal.Unsigned(text)
+	return err == nil
+}
+
 // ErrNotEntitled is when somebody does what is another's to do, or signs with a key that is not theirs.
 var ErrNotEntitled = errors.New("the one who signed may not do this")
 
@@ -244,14 +250,14 @@ func (d *Decision) approver(a *Act, chain []*seal.Register) (seal.Holder, error)
 	if !ok || !current.Decides(now.ID, d.Population) || now.Role != h.Role || now.Verifier != h.Verifier || now.Population != h.Population {
 		return seal.Holder{}, fmt.Errorf("%w: no longer a holder of the role", ErrNotEntitled)
 	}
-	if err := d.mayApprove(h); err != nil {
+	if err := d.MayApprove(h); err != nil {
 		return seal.Holder{}, err
 	}
 	return h, nil
 }
 
-// mayApprove says whether a holder is neither requester, investigator nor subject, by id or by key.
-func (d *Decision) mayApprove(h seal.Holder) error {
+// MayApprove says why a holder may not approve d, or nil: whether it is neither requester, investigator nor subject, by id or by key.
+func (d *Decision) MayApprove(h seal.Holder) error {
 	for _, p := range append([]Signatory{d.Requester}, d.Investigators...) {
 		if strings.EqualFold(p.ID, h.ID) || keyOf(p.Key) == keyOf(h.Verifier) {
 			return fmt.Errorf("%w: requester and investigators do not approve", ErrNotEntitled)

@@ -49,6 +49,7 @@ type share struct {
 	Tag     []byte     `json:"tag"`
 	ID      seal.KeyID `json:"id"`
 	Sealed  []byte     `json:"sealed"`
+	Name    int        `json:"name"`              // which of the decision's names of the person: 0 the subject, from 1 scope.names
 	Subject []byte     `json:"subject,omitempty"` // identify only: nobody else knows
 }
 
@@ -114,14 +115,14 @@ func (g *Gate) Bundle(ctx context.Context, number string, role seal.Role, since 
 	at := slices.Index(seal.Roles(), role)
 	for _, k := range found {
 		s := share{Kind: k.Kind, Unit: k.Unit, Day: k.Day.String(), Tag: k.Tag[:], ID: k.Wrapped.ID, Sealed: k.Wrapped.Shares[at]}
-		if v.Decision.Scope.Subject == "" {
-			s.Subject = k.Subject
+		if s.Name = v.Decision.Scope.index(k.Subject); s.Name < 0 {
+			s.Name, s.Subject = 0, k.Subject
 		}
 		b.Keys = append(b.Keys, s)
 	}
 	current := v.chain[len(v.chain)-1]
 	for _, h := range current.Holders(v.Decision.Population, role) {
-		if v.Decision.mayApprove(h) == nil {
+		if v.Decision.MayApprove(h) == nil {
 			recipients = append(recipients, h.Recipients...)
 		}
 	}
@@ -242,6 +243,11 @@ func checkPath(trust audit.Trust, since []byte, path []string, checkpoint []byte
 	return nil
 }
 
+// index says which of the person's names subject is; -1: none.
+func (s Scope) index(subject []byte) int {
+	return slices.IndexFunc(s.subjects(), func(name []byte) bool { return string(name) == string(subject) })
+}
+
 // keys finds the data keys in the scope of a decision. Those whose share for the gate does not open, or is another person's, are
 // not answered: somebody made them up.
 func (g *Gate) keys(ctx context.Context, d *Decision) ([]gateKey, error) {
@@ -255,7 +261,7 @@ func (g *Gate) keys(ctx context.Context, d *Decision) ([]gateKey, error) {
 	scope := vault.KeyScope{Tenant: d.Tenant, Kinds: d.Scope.Sources, From: first, To: last, Lookup: g.p.Lookup}
 	var stored []vault.StoredKey
 	if d.Scope.Subject != "" {
-		scope.Subjects = [][]byte{[]byte(d.Scope.Subject)}
+		scope.Subjects = d.Scope.subjects()
 		stored, err = g.p.Vault.Keys(ctx, scope)
 	} else {
 		stored, err = g.p.Vault.UnitKeys(ctx, scope, d.Scope.Unit)
@@ -269,7 +275,7 @@ func (g *Gate) keys(ctx context.Context, d *Decision) ([]gateKey, error) {
 			continue
 		}
 		s, subject, err := g.openGateShare(k)
-		if err != nil || d.Scope.Subject != "" && string(subject) != d.Scope.Subject {
+		if err != nil || d.Scope.Subject != "" && !d.Scope.names(subject) {
 			continue
 		}
 		k.Subject = subject
@@ -320,6 +326,19 @@ type Opened struct {
 	holder   seal.Holder
 	register *seal.Register
 	bundle   bundle
+}
+
+// BundleRegisters answers the signed registers in a bundle, unchecked: by them a client finds which holder it is for.
+func BundleRegisters(text []byte) ([][]byte, error) {
+	var b bundle
+	if len(text) > maxBundle || json.Unmarshal(text, &b) != nil || b.Type != typeBundle {
+		return nil, errors.New("read a bundle: it is not one")
+	}
+	notes := make([][]byte, len(b.Registers))
+	for i, n := range b.Registers {
+		notes[i] = []byte(n)
+	}
+	return notes, nil
 }
 
 // Open checks a bundle: the record against what was seen last, the request in the record, the chain of registers, the decision, and
@@ -396,6 +415,9 @@ func (a *Approver) Open(text []byte) (*Opened, error) {
 	return o, nil
 }
 
+// ID is the holder who is asked.
+func (o *Opened) ID() string { return o.holder.ID }
+
 // Register is the register that the bundle was checked by.
 func (o *Opened) Register() *seal.Register { return o.register }
 
@@ -422,9 +444,9 @@ func (o *Opened) Approve() (approval []byte, refused int, err error) {
 	at := slices.Index(seal.Roles(), o.Role)
 	for _, k := range o.bundle.Keys {
 		day, err := seal.ParseDay(k.Day)
-		subject := []byte(d.Scope.Subject)
-		if d.Scope.Subject == "" {
-			subject = k.Subject
+		subject := k.Subject
+		if names := d.Scope.subjects(); k.Name >= 0 && k.Name < len(names) {
+			subject = names[k.Name] // from the decision that was shown, never from the bundle
 		}
 		if err != nil || day < first || day > last || !slices.Contains(d.Scope.Sources, k.Kind) || d.Scope.Unit != "" && k.Unit != d.Scope.Unit ||
 			len(k.Tag) != len(seal.Tag{}) || len(subject) == 0 || d.Scope.Subject != "" && len(k.Subject) > 0 {

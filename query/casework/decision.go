@@ -24,6 +24,8 @@ const (
 	MaxLookups = 100
 	// MaxInvestigators is the most investigators that a decision can name.
 	MaxInvestigators = 5
+	// MaxNames is the most names beside the first under which a decision can know one person.
+	MaxNames = 8
 	// MinThreshold is the least number of events above which identify names somebody.
 	MinThreshold = 5
 	// MaxApproveIn is the longest that a decision may wait for its approvals.
@@ -90,6 +92,7 @@ type RegisterDigest struct {
 // A Scope is what a decision opens. Its days are UTC days of events.
 type Scope struct {
 	Subject    string   `json:"subject"`    // canonical user name or address, as ingest knows the person
+	Names      []string `json:"names"`      // other names of the same person in the logs: mail addresses, other sign-ins
 	Aliases    []string `json:"aliases"`    // other ids of the person, as holder or investigator
 	Unit       string   `json:"unit"`       // identify only
 	From       string   `json:"from"`       // first day, 2006-01-02
@@ -105,6 +108,9 @@ type Signatory struct {
 	ID  string `json:"id"`
 	Key string `json:"key"` // verifier key of a signed note
 }
+
+// NewDecision is an empty decision with its type and its random bytes.
+func NewDecision() *Decision { return &Decision{Type: typeDecision, Nonce: NewNonce()} }
 
 // NewNonce draws 32 random bytes.
 func NewNonce() string {
@@ -227,7 +233,7 @@ func (d *Decision) checkTimes() []error {
 func (d *Decision) checkPeople(rule Rule) []error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if err := d.Requester.check(); err != nil {
+	if err := d.Requester.Validate(); err != nil {
 		fault("requester.%w", err)
 	}
 	if len(d.Investigators) < 1 || len(d.Investigators) > MaxInvestigators {
@@ -235,7 +241,7 @@ func (d *Decision) checkPeople(rule Rule) []error {
 	}
 	ids, keys := map[string]bool{}, map[string]bool{}
 	for i, p := range d.Investigators {
-		if err := p.check(); err != nil {
+		if err := p.Validate(); err != nil {
 			fault("investigators[%d].%w", i, err)
 		}
 		if ids[p.ID] || keys[keyOf(p.Key)] {
@@ -255,7 +261,8 @@ func (d *Decision) checkPeople(rule Rule) []error {
 	return faults
 }
 
-func (p Signatory) check() error {
+// Validate says whether p has an id and a key that one can sign with.
+func (p Signatory) Validate() error {
 	if !idForm.MatchString(p.ID) {
 		return errors.New("id: must be 1 to 64 of a-z, 0-9, dots, hyphens and underscores")
 	}
@@ -279,8 +286,28 @@ func (s Scope) isSubject(id string) bool {
 		return false
 	}
 	id = strings.ToLower(id)
-	names := append([]string{s.Subject, bareName(s.Subject)}, s.Aliases...)
+	names := slices.Clone(s.Aliases)
+	for _, name := range s.subjects() {
+		names = append(names, string(name), bareName(string(name)))
+	}
 	return slices.Contains(names, id) || slices.Contains(names, bareName(id))
+}
+
+// subjects are all names under which the logs know the one person; none in a decision about a unit.
+func (s Scope) subjects() [][]byte {
+	if s.Subject == "" {
+		return nil
+	}
+	list := [][]byte{[]byte(s.Subject)}
+	for _, name := range s.Names {
+		list = append(list, []byte(name))
+	}
+	return list
+}
+
+// names says whether subject is one of the person's names.
+func (s Scope) names(subject []byte) bool {
+	return s.index(subject) >= 0
 }
 
 // bareName is a user name without DOMAIN\ and @realm.
@@ -295,8 +322,14 @@ func bareName(name string) string {
 func (s Scope) check(requested time.Time) []error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("scope."+format, args...)) }
-	if s.Subject != "" && (!subjectForm.MatchString(s.Subject) || strings.Contains(s.Subject, "  ")) {
+	if s.Subject != "" && !isName(s.Subject) {
 		fault("subject: is not a user name or address as ingest knows it: lower case, without wildcards")
+	}
+	if s.Names == nil {
+		fault("names: must be a list, if an empty one")
+	}
+	if len(s.Names) > MaxNames || !sortedSet(s.Names) || slices.Contains(s.Names, s.Subject) || slices.ContainsFunc(s.Names, func(n string) bool { return !isName(n) }) {
+		fault("names: must be at most %d other user names or addresses of the person, as ingest knows them, sorted, each once", MaxNames)
 	}
 	if s.Unit != "" && (!unitForm.MatchString(s.Unit) || strings.Contains(s.Unit, "  ") || strings.EqualFold(s.Unit, "unknown")) {
 		fault("unit: is not the name of a unit")
@@ -341,6 +374,11 @@ func (s Scope) check(requested time.Time) []error {
 		fault("threshold: is not between %d and 1000000 events", MinThreshold)
 	}
 	return faults
+}
+
+// isName says whether name can be a user name or address as ingest knows it.
+func isName(name string) bool {
+	return subjectForm.MatchString(name) && !strings.Contains(name, "  ")
 }
 
 func sortedSet(list []string) bool {

@@ -35,7 +35,7 @@ func examples(o *town) map[Kind]*Decision {
 		}
 		if rule.unit == must {
 			d.Scope.Unit, d.Scope.Threshold, d.Scope.Categories, d.Scope.Aliases = "Hamnförvaltningen", 20, []string{"gambling"}, []string{}
-			d.Scope.Sources = []string{Web}
+			d.Scope.Sources, d.Scope.Names = []string{Web}, []string{}
 		}
 		all[rule.Kind] = d
 	}
@@ -227,6 +227,10 @@ func TestScopeIsNotWidened(t *testing.T) {
 		"a short nonce":                 func(d *Decision) { d.Nonce = d.Nonce[4:] },
 		"no register":                   func(d *Decision) { d.Register = RegisterDigest{} },
 		"aliases out of order":          func(d *Decision) { d.Scope.Aliases = []string{"b", "a"} },
+		"null names":                    func(d *Decision) { d.Scope.Names = nil },
+		"nine names":                    func(d *Decision) { d.Scope.Names = strings.Split("a b c d e f g h i", " ") },
+		"the subject again as a name":   func(d *Decision) { d.Scope.Names = []string{"anna.berg"} },
+		"a wildcard as a name":          func(d *Decision) { d.Scope.Names = []string{"%"} },
 		"null aliases":                  func(d *Decision) { d.Scope.Aliases = nil },
 		"text of 4001 bytes":            func(d *Decision) { d.Reason = strings.Repeat("a", 4001) },
 		"text that ends in a space":     func(d *Decision) { d.Reason += " " },
@@ -244,6 +248,7 @@ func TestScopeIsNotWidened(t *testing.T) {
 	identify := func(change func(*Decision)) *Decision { d := examples(o)[Identify]; change(d); return d }
 	for name, d := range map[string]*Decision{
 		"a subject":              identify(func(d *Decision) { d.Scope.Subject = "anna.berg" }),
+		"a name":                 identify(func(d *Decision) { d.Scope.Names = []string{"anna.berg"} }),
 		"all categories":         identify(func(d *Decision) { d.Scope.Categories = []string{"all"} }),
 		"protected destinations": identify(func(d *Decision) { d.Scope.Protected = "därför" }),
 		"a threshold of four":    identify(func(d *Decision) { d.Scope.Threshold = 4 }),
@@ -304,7 +309,7 @@ func TestInjectionsIntoEveryField(t *testing.T) {
 					d := new(Decision)
 					if json.Unmarshal(get(json.Marshal(tree)), d) == nil && d.Validate() == nil {
 						taken[name]++
-						if !slices.Contains(free, name) && !(name == "scope.subject" && text == "å") && name != "case" {
+						if !slices.Contains(free, name) && !((name == "scope.subject" || name == "scope.names") && text == "å") && name != "case" {
 							t.Errorf("%s takes %.40q", name, text)
 						}
 					}

@@ -45,11 +45,12 @@ type Parts struct {
 	Vault      *vault.Store // nil: there are documents, and no lookups
 	Now        func() time.Time
 
-	// Whose answers whose mail address it is: the subject if it is one of ours. nil: all addresses are outsiders'.
-	Whose func(address []byte) (subject []byte, ours bool)
+	// Whose answers whose mail address it is, seen from a tenant: the subject if it is one of ours. nil: all are outsiders'.
+	Whose func(tenant string, address []byte) (subject []byte, ours bool)
 	// Protected says whether a domain is a protected destination by the lists of today, beside the verdict of then.
 	Protected func(domain []byte) bool
-	// Explain answers, for a decision, what says of an event which permission or self-report explains it, or "".
+	// Explain answers, for a decision, what says of an event which permission or self-report explains it, or "". nil:
+	// [Gate.ExplainFor].
 	Explain func(context.Context, *Decision) (func(*vault.Event) string, error)
 }
 
@@ -315,7 +316,7 @@ func (d *Decision) canBeApproved(r *seal.Register) error {
 	var faults []error
 	for _, role := range seal.Approvers() {
 		holders := r.Holders(d.Population, role)
-		if !slices.ContainsFunc(holders, func(h seal.Holder) bool { return d.mayApprove(h) == nil }) {
+		if !slices.ContainsFunc(holders, func(h seal.Holder) bool { return d.MayApprove(h) == nil }) {
 			faults = append(faults, fmt.Errorf("no holder of %s may approve it: all are requester, investigator or subject", role))
 		}
 	}

@@ -141,5 +141,8 @@ func (r Rule) check(d *Decision) []error {
 	if r.subject == mustNot && len(d.Scope.Aliases) > 0 {
 		faults = append(faults, fmt.Errorf("scope.aliases: must be empty in this kind"))
 	}
+	if r.subject == mustNot && len(d.Scope.Names) > 0 {
+		faults = append(faults, fmt.Errorf("scope.names: must be empty in this kind"))
+	}
 	return faults
 }

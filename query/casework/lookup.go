@@ -155,10 +155,12 @@ func (r *run) do(ctx context.Context) error {
 	}
 	defer permit.Forget()
 	r.gate.step("keys opened")
-	if r.gate.p.Explain != nil {
-		if r.explain, err = r.gate.p.Explain(ctx, d); err != nil {
-			return err
-		}
+	explain := r.gate.p.Explain
+	if explain == nil {
+		explain = r.gate.ExplainFor
+	}
+	if r.explain, err = explain(ctx, d); err != nil {
+		return err
 	}
 	if d.Kind == Identify {
 		r.counts = map[string]int64{}
@@ -221,7 +223,7 @@ func (r *run) permit(ctx context.Context) (*vault.Permit, error) {
 		scope.Categories = []string{vault.AnyCategory}
 	}
 	if d.Scope.Subject != "" {
-		scope.Subjects = [][]byte{[]byte(d.Scope.Subject)}
+		scope.Subjects = d.Scope.subjects()
 	} else {
 		for _, k := range found {
 			if !slices.ContainsFunc(scope.Subjects, func(s []byte) bool { return string(s) == string(k.Subject) }) {
@@ -289,7 +291,7 @@ func (r *run) row(ctx context.Context, e *vault.Event) error {
 		r.result.Rows--
 		return ErrTooMany
 	}
-	r.gate.redact(e)
+	r.gate.redact(d, e)
 	return r.give(newRow(e, why))
 }
 
@@ -355,19 +357,19 @@ func (g *Gate) isProtected(e *vault.Event) bool {
 }
 
 // redact removes other people from a mail: one of ours whole, of an outsider what is before the @.
-func (g *Gate) redact(e *vault.Event) {
+func (g *Gate) redact(d *Decision, e *vault.Event) {
 	if e.Kind != vault.Mail {
 		return
 	}
 	own := func(address []byte) bool {
-		if string(address) == string(e.Person) {
+		if d.Scope.names([]byte(strings.ToLower(string(address)))) {
 			return true
 		}
 		if g.p.Whose == nil {
 			return false
 		}
-		subject, ours := g.p.Whose(address)
-		return ours && string(subject) == string(e.Person)
+		subject, ours := g.p.Whose(d.Tenant, address)
+		return ours && d.Scope.names(subject)
 	}
 	hide := func(address []byte) []byte {
 		if len(address) == 0 || own(address) {
@@ -375,7 +377,7 @@ func (g *Gate) redact(e *vault.Event) {
 		}
 		ours := false
 		if g.p.Whose != nil {
-			_, ours = g.p.Whose(address)
+			_, ours = g.p.Whose(d.Tenant, address)
 		}
 		i := strings.LastIndexByte(string(address), '@')
 		if ours || i < 0 {
@@ -398,12 +400,10 @@ func (g *Gate) redact(e *vault.Event) {
 		to[i] = hide(address)
 	}
 	e.To = to
-	if e.User != nil && !own(e.User) && string(e.User) != string(e.Person) && !own(bare(e.User)) {
+	if e.User != nil && !own(e.User) && !d.Scope.isSubject(string(e.User)) {
 		e.User = []byte(redacted)
 	}
 }
-
-func bare(user []byte) []byte { return []byte(bareName(strings.ToLower(string(user)))) }
 
 const redacted = "[redacted]"
 

@@ -140,7 +140,7 @@ func (o *town) decision(now time.Time) *Decision {
 		Ground: "IT-regler 4.2", Suspicion: "Spridning av otillåtet material", Reason: "Fyndet pekar ut enheten, och en kollega har anmält.",
 		LessIntrusive: "Samtal med enheten; upphörde inte.", Finding: "fynd 2026-117", Intrusion: "webbadresser under tre dagar, inget innehåll",
 		Consequences: "arbetsrättslig prövning", Policy: "IT-regler 2026:1", Scope: Scope{
-			Subject: "anna.berg", Aliases: []string{"abe"}, From: "2026-11-17", To: "2026-11-19", Sources: []string{Mail, Web}, Categories: []string{AllCategories},
+			Subject: "anna.berg", Names: []string{"anna.berg@norrbo.se"}, Aliases: []string{"abe"}, From: "2026-11-17", To: "2026-11-19", Sources: []string{Mail, Web}, Categories: []string{AllCategories},
 		},
 		Requester: o.person("chef"), Investigators: []Signatory{o.person("utredare")}, Lookups: 2,
 		Requested: now, NotBefore: now, ApproveBy: now.Add(7 * 24 * time.Hour), ExecuteBy: now.Add(14 * 24 * time.Hour),
