@@ -18,7 +18,7 @@ func envelopePaths() [envelopeSlots]string {
 const envelopeSlots = 7
 
 // An envelope opens the records of shippers for the formats whose events are lines: a JSON object with the line in one of
-// envelopePaths, an array of such, or the {"records": […]} of Azure's Event Hubs, with lines or objects in it. The text in
+// envelopePaths, an array of such (Fluent's with their time before them), or the {"records": […]} of Azure's Event Hubs, with lines or objects in it. The text in
 // it may be many lines, or another envelope.
 type envelope struct {
 	walker *jsonWalker
@@ -67,9 +67,19 @@ func (v *envelope) open(b []byte, found func(text []byte), bad func(Reason)) boo
 		case ' ', '\t', '\r', '\n', '[', ']', ',':
 			at++
 		case '{':
+			empty := v.empty
 			n, err := v.walker.next(b[at:], v.each, v.string)
-			at += n
+			if at += n; err == nil && n == len("{}") {
+				v.empty = empty // Fluent Bit's metadata: [[time, {}], {"log": …}]
+			}
 			broken = err != nil
+		case '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+			// the time in Fluent's [time, {"log": …}]
+			end := at
+			for end < len(b) && (b[end]-'0' <= 9 || b[end] == '.') {
+				end++
+			}
+			broken, at = at == 0, end
 		default:
 			broken = true
 		}

@@ -39,6 +39,8 @@ func TestEnvelopes(t *testing.T) {
 		for name, record := range map[string]string{
 			"filebeat":             strings.ReplaceAll(strings.Join(objects, "\n"), `{"message"`, `{"@timestamp":"2026-10-09T08:21:22Z","host":{"name":"h"},"log":{"file":{"path":"/var/log/x"},"offset":7},"message"`),
 			"fluent bit":           `{"date":1791534082.1,"log":` + all + `}`,
+			"fluentd, with times":  `[[1791534082,` + strings.Join(objects, "],[1791534082.25,") + `]]`,
+			"fluent bit, metadata": `[[1791534082.1,{}],{"log":` + all + `}]`,
 			"vector":               `{"file":"/var/log/x","host":"h","message":` + all + `,"source_type":"file","timestamp":"2026-10-09T08:21:22Z"}`,
 			"elastic agent":        `{"event":{"dataset":"x","original":` + all + `},"ecs":{"version":"8"}}`,
 			"event hubs, texts":    `{"records":[` + strings.Join(records, ",") + `]}`,

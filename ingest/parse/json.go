@@ -644,6 +644,19 @@ func (p *jsonParser) read(text []byte, line int) {
 		case ' ', '\t', '\r', '[', ']', ',', 0x1e:
 			// the brackets and commas of an array around documents; 0x1e is that of RFC 7464
 			at++
+		case '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+			// the time in Fluent's [time, {…}]
+			end := at
+			for end < len(text) && (text[end]-'0' <= 9 || text[end] == '.') {
+				end++
+			}
+			if at == 0 || text[at-1] != '[' || end == len(text) || text[end] != ',' {
+				line, at = p.foreign(text, at, line)
+				continue
+			}
+			if at = end; bytes.HasPrefix(text[at:], []byte(",{}]")) {
+				at += len(",{}]") // Fluent Bit's metadata
+			}
 		case '{':
 			if len(text)-at > MaxRecord {
 				p.reject(TooLong, "", line)
@@ -681,28 +694,32 @@ func (p *jsonParser) read(text []byte, line int) {
 			line += bytes.Count(text[at:at+n], []byte{'\n'})
 			at += n
 		default:
-			end := nextLine(text, at)
-			row := text[at:end]
-			if c == '#' {
-				line, at = line+1, end
-				continue
-			}
-			if open := indexByte(row, '{'); open > 0 && maybeSyslog(row) {
-				if _, _, _, ok := cutSyslog(row); ok {
-					at += open
-					continue
-				}
-			}
-			reason := ForeignLine
-			if bytes.IndexByte(row, 0) >= 0 {
-				reason = NULByte
-			}
-			p.reject(reason, "", line)
-			line, at = line+1, end
+			line, at = p.foreign(text, at, line)
 		}
 	}
 	p.walker.forget()
 	p.record = nil
+}
+
+// foreign answers for a line that no document begins, and where to go on: at the document behind a syslog header, or the next
+// line.
+func (p *jsonParser) foreign(text []byte, at, line int) (nextNumber, next int) {
+	end := nextLine(text, at)
+	row := text[at:end]
+	if row[0] == '#' {
+		return line + 1, end
+	}
+	if open := indexByte(row, '{'); open > 0 && maybeSyslog(row) {
+		if _, _, _, ok := cutSyslog(row); ok {
+			return line, at + open
+		}
+	}
+	reason := ForeignLine
+	if bytes.IndexByte(row, 0) >= 0 {
+		reason = NULByte
+	}
+	p.reject(reason, "", line)
+	return line + 1, end
 }
 
 // nextLine answers where the line after position i begins.
