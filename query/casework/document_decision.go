@@ -101,7 +101,7 @@ func scopeFacts(s Scope) []Fact {
 	}
 	return filled([]Fact{
 		{Term: Phrase{"Person", "Person"}, Value: s.Subject},
-		{Term: Phrase{"Samma persons andra namn i loggarna", "Other names of the same person in the logs"}, Value: strings.Join(s.Names, ", ")},
+		{Term: Phrase{"Personens andra namn i loggarna", "Other names of the person in the logs"}, Value: strings.Join(s.Names, ", ")},
 		{Term: Phrase{"Personens andra id", "Other ids of the person"}, Value: strings.Join(s.Aliases, ", ")},
 		{Term: Phrase{"Enhet", "Unit"}, Value: s.Unit},
 		{Term: Phrase{"Dagar (UTC)", "Days (UTC)"}, Value: s.From + " – " + s.To},

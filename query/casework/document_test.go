@@ -136,7 +136,7 @@ func invented(t *testing.T) *Decision {
 		LessIntrusive: "Samtal med enheten och påminnelse om reglerna i oktober; fyndet kom tillbaka.",
 		Finding:       "F-2026-31", Intrusion: "Tio dagars webbloggar, bara kategorin hate; inget innehåll.", Consequences: "Kan leda till skriftlig varning.",
 		Policy: "IT-regler 2026-02", Union: "Vision, lokalavdelning 12",
-		Scope:     Scope{Subject: "mp-testsson", Names: []string{}, Aliases: []string{}, From: "2026-11-01", To: "2026-11-10", Sources: []string{Web}, Categories: []string{"hate"}},
+		Scope:     Scope{Subject: "mp-testsson", Aliases: []string{}, From: "2026-11-01", To: "2026-11-10", Sources: []string{Web}, Categories: []string{"hate"}},
 		Requester: Signatory{"chef.ek", key("chef.ek")}, Investigators: []Signatory{{"utredare.lind", key("utredare.lind")}}, Lookups: 3,
 		Requested: at, NotBefore: at, ApproveBy: at.Add(7 * 24 * time.Hour), ExecuteBy: at.Add(30 * 24 * time.Hour),
 		Register: RegisterDigest{2, seal.DigestOf([]byte("register 2"))}, Nonce: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",

@@ -43,7 +43,7 @@ func openDesk(t testing.TB, change func(*Decision)) *desk {
 	c.Dir = filepath.Join(k.dir, "cases")
 	k.gate = get(NewGate(Parts{
 		Config: c, Deployment: deployment, Keys: []seal.PrivateKey{k.town.gate}, Identities: []age.Identity{k.identity}, Recipient: k.identity.Recipient().String(),
-		Registers: func(string) ([][]byte, error) { return k.notes, nil }, Log: k.log, Now: func() time.Time { return k.now },
+		Lookup: seal.NewLookupKey(seal.DayOf(noon()) - 100), Registers: func(string) ([][]byte, error) { return k.notes, nil }, Log: k.log, Now: func() time.Time { return k.now },
 	}))
 	k.append(audit.Entry{Kind: audit.RegisterChanged, Actor: "tillsyn", Document: k.chain[0].Digest().String(), Body: string(k.notes[0])})
 	k.story = newStory(k.town, change)

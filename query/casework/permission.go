@@ -129,7 +129,7 @@ func checkPerson(population, subject, actor, manager string) []error {
 	if !slices.Contains(Populations(), population) {
 		faults = append(faults, fmt.Errorf("population: is not one of %s", strings.Join(Populations(), ", ")))
 	}
-	if !subjectForm.MatchString(subject) || strings.Contains(subject, "  ") {
+	if !isName(subject) {
 		faults = append(faults, errors.New("subject: is not a user name or address as ingest knows it: lower case, without wildcards"))
 	}
 	if (Scope{Subject: subject}).isSubject(actor) {
@@ -551,8 +551,15 @@ func (g *Gate) ExplainFor(ctx context.Context, d *Decision) (func(*vault.Event) 
 	return func(e *vault.Event) string {
 		var texts []string
 		o := Occurrence{At: time.UnixMilli(e.Time).UTC(), Category: string(e.Category), Domain: string(e.Domain)}
-		for _, x := range p.Explain(string(e.Person), o) {
-			texts = append(texts, x.Text.Swedish)
+		// A person has other names in mail than in web: what was said of one is said of all that the decision names.
+		names := [][]byte{e.Person}
+		if d.Scope.names(e.Person) {
+			names = d.Scope.subjects()
+		}
+		for _, name := range names {
+			for _, x := range p.Explain(string(name), o) {
+				texts = append(texts, x.Text.Swedish)
+			}
 		}
 		return strings.Join(texts, "; ")
 	}, nil
@@ -579,7 +586,7 @@ func (g *Gate) removePermissions(ctx context.Context, tenant string) (int, error
 	}
 	open := func(subject string) bool {
 		for i, c := range cases {
-			if c.Decision.Tenant == tenant && c.Decision.Scope.Subject == subject && states[i].State != Closed && states[i].State != Denied {
+			if c.Decision.Tenant == tenant && (c.Decision.Kind == Identify || c.Decision.Scope.names([]byte(subject))) && states[i].State != Closed && states[i].State != Denied {
 				return true
 			}
 		}

@@ -1,0 +1,911 @@
+package casework
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"tillsyn/internal/audit"
+	"tillsyn/internal/seal"
+	"tillsyn/internal/vault"
+)
+
+const (
+	typeRecordsRequest  = "tillsyn records request v1"
+	typeRecordsDecision = "tillsyn records decision v1"
+
+	recordsRequestFile  = "records-request"
+	recordsDecisionFile = "records-decision"
+	recordsClosedFile   = "records-closed"
+	recordsRowsFile     = "records-rows-"
+	recordsMarksFile    = "records-marks-"
+)
+
+// A RecordsRequest is somebody's wish to see public records (allmänna handlingar). It has no field for who they are, and none may
+// be asked: tryckfrihetsförordningen (1949:105), chapter 2, section 18. It is a document, signed by the registrar who wrote it
+// down, who alone works on it.
+type RecordsRequest struct {
+	Type       string       `json:"type"` // tillsyn records request v1
+	Deployment string       `json:"deployment"`
+	Tenant     string       `json:"tenant"`
+	Case       string       `json:"case"`     // number in the authority's register (diarium)
+	Received   time.Time    `json:"received"` // when it came in
+	Wording    string       `json:"wording"`  // what was asked for
+	Answer     string       `json:"answer"`   // where the answer is to go, if they said; empty: they will come back
+	Scope      RecordsScope `json:"scope"`
+	Registrar  Signatory    `json:"registrar"`
+	At         time.Time    `json:"at"`
+	Nonce      string       `json:"nonce"`
+}
+
+// A RecordsScope is which rows a request is about: those of one mailbox or user, of a unit, or of everybody in the period.
+type RecordsScope struct {
+	Subject string   `json:"subject"` // canonical user name or address; empty with a unit, or for everybody
+	Names   []string `json:"names"`   // the person's other names in the logs, as in a decision
+	Unit    string   `json:"unit"`
+	From    string   `json:"from"` // first UTC day
+	To      string   `json:"to"`   // last
+	Sources []string `json:"sources"`
+}
+
+// subjects are all names under which the logs know the one person; none for a unit or everybody.
+func (s RecordsScope) subjects() [][]byte { return Scope{Subject: s.Subject, Names: s.Names}.subjects() }
+
+// What a request for public records comes to.
+const (
+	OutcomeDisclosed = "disclosed" // everything
+	OutcomePartly    = "partly"    // with something blanked
+	OutcomeRefused   = "refused"   // nothing
+	OutcomeNothing   = "nothing"   // there are no such records
+)
+
+// Outcomes are what a request can come to.
+func Outcomes() []string {
+	return []string{OutcomeDisclosed, OutcomePartly, OutcomeRefused, OutcomeNothing}
+}
+
+// A RecordsDecision is the authority's answer to a [RecordsRequest]. It is a document, signed by the registrar of the request.
+type RecordsDecision struct {
+	Type    string      `json:"type"` // tillsyn records decision v1
+	Case    string      `json:"case"`
+	Request seal.Digest `json:"request"`
+	Outcome string      `json:"outcome"`
+	Reasons string      `json:"reasons"` // needed where something is kept secret
+	Laws    []string    `json:"laws"`    // that something is kept secret by, sorted
+	Rows    int         `json:"rows"`    // all that were looked at
+	Secret  int         `json:"secret"`  // of them, secret as a whole
+	Partly  int         `json:"partly"`  // of them, secret in part
+	Marks   seal.Digest `json:"marks"`   // of what was marked, by the decision's nonce
+	Actor   string      `json:"actor"`
+	At      time.Time   `json:"at"`
+	Nonce   string      `json:"nonce"`
+}
+
+// Validate answers every fault of r, joined, or nil. Messages quote nothing of r.
+func (r *RecordsRequest) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if r.Type != typeRecordsRequest {
+		fault("type: is not %s", typeRecordsRequest)
+	}
+	if !originForm.MatchString(r.Deployment) {
+		fault("deployment: is not the name of an installation")
+	}
+	if !wordForm.MatchString(r.Tenant) {
+		fault("tenant: is not a tenant's name")
+	}
+	if err := checkCase(r.Case); err != nil {
+		faults = append(faults, err)
+	}
+	for name, t := range map[string]time.Time{"received": r.Received, "at": r.At} {
+		if err := checkTime(t); err != nil {
+			fault("%s: %w", name, err)
+		}
+	}
+	if r.Received.After(r.At) {
+		fault("received: is later than the document")
+	}
+	faults = append(faults, needText("wording", r.Wording)...)
+	if err := checkText(r.Answer, 1000); err != nil {
+		fault("answer: %w", err)
+	}
+	s := Scope{Subject: r.Scope.Subject, Unit: r.Scope.Unit, From: r.Scope.From, To: r.Scope.To}
+	first, last, err := s.Days()
+	switch {
+	case err != nil:
+		fault("scope.%w", err)
+	case last < first:
+		fault("scope.to: is before from")
+	case last > seal.DayOf(r.At):
+		fault("scope.to: is a day that is yet to come")
+	case seal.DayOf(r.At)-first > MaxDays:
+		fault("scope.from: is more than %d days ago: what is older is purged", MaxDays)
+	}
+	if s.Subject != "" && !isName(s.Subject) {
+		fault("scope.subject: is not a user name or address as ingest knows it: lower case, without wildcards")
+	}
+	if n := r.Scope.Names; n == nil || len(n) > MaxNames || !sortedSet(n) || slices.ContainsFunc(n, func(n string) bool { return !isName(n) || n == s.Subject }) || s.Subject == "" && len(n) > 0 {
+		fault("scope.names: must be at most %d other names of the subject, sorted, each once", MaxNames)
+	}
+	if s.Unit != "" && (!unitForm.MatchString(s.Unit) || strings.Contains(s.Unit, "  ")) {
+		fault("scope.unit: is not the name of a unit")
+	}
+	if s.Subject != "" && s.Unit != "" {
+		fault("scope: names a mailbox and a unit")
+	}
+	if len(r.Scope.Sources) == 0 || !sortedSet(r.Scope.Sources) || slices.ContainsFunc(r.Scope.Sources, func(x string) bool { return x != Web && x != Mail }) {
+		fault("scope.sources: must be mail, web or both, sorted, each once")
+	}
+	if err := r.Registrar.Validate(); err != nil {
+		fault("registrar.%w", err)
+	}
+	if err := checkNonce(r.Nonce); err != nil {
+		faults = append(faults, err)
+	}
+	return joinSorted(faults)
+}
+
+// Validate answers every fault of d, joined, or nil. Messages quote nothing of d.
+func (d *RecordsDecision) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if d.Type != typeRecordsDecision {
+		fault("type: is not %s", typeRecordsDecision)
+	}
+	if err := checkCase(d.Case); err != nil {
+		faults = append(faults, err)
+	}
+	if d.Request.IsZero() || d.Marks.IsZero() {
+		fault("request, marks: are missing")
+	}
+	if !slices.Contains(Outcomes(), d.Outcome) {
+		fault("outcome: is not one of %s", strings.Join(Outcomes(), ", "))
+	}
+	secret := d.Outcome == OutcomePartly || d.Outcome == OutcomeRefused
+	switch {
+	case secret && (d.Reasons == "" || len(d.Laws) == 0):
+		fault("reasons, laws: are missing: what is kept secret needs a reason and a law")
+	case !secret && (d.Reasons != "" || len(d.Laws) > 0 || d.Secret+d.Partly > 0):
+		fault("outcome: something is kept secret, so it is %s or %s", OutcomePartly, OutcomeRefused)
+	case d.Outcome == OutcomeNothing && d.Rows > 0:
+		fault("outcome: there are rows")
+	case d.Outcome == OutcomePartly && d.Secret+d.Partly == 0:
+		fault("outcome: nothing is kept secret, so it is %s", OutcomeDisclosed)
+	}
+	if err := checkText(d.Reasons, maxText); err != nil {
+		fault("reasons: %w", err)
+	}
+	if d.Laws == nil || !sortedSet(d.Laws) {
+		fault("laws: must be a list, sorted, each once")
+	}
+	if d.Rows < 0 || d.Secret < 0 || d.Partly < 0 || d.Secret+d.Partly > d.Rows {
+		fault("rows: do not add up")
+	}
+	if !idForm.MatchString(d.Actor) {
+		fault("actor: is not an id")
+	}
+	if err := checkTime(d.At); err != nil {
+		fault("at: %w", err)
+	}
+	if err := checkNonce(d.Nonce); err != nil {
+		faults = append(faults, err)
+	}
+	return joinSorted(faults)
+}
+
+// SignRecordsRequest is r as a document.
+func SignRecordsRequest(r *RecordsRequest, registrar *seal.Signer) ([]byte, error) {
+	if err := r.Validate(); err != nil {
+		return nil, fmt.Errorf("write a request for records: %w", err)
+	}
+	if registrar == nil || registrar.Verifier() != r.Registrar.Key {
+		return nil, errors.New("sign a request for records: this is not the key of its registrar")
+	}
+	text, err := seal.Canonical(r)
+	if err != nil {
+		return nil, err
+	}
+	return seal.Sign(text, registrar)
+}
+
+func openRecordsRequest(signed []byte) (*RecordsRequest, seal.Digest, error) {
+	r := new(RecordsRequest)
+	text, err := seal.Unsigned(signed)
+	if err == nil {
+		err = seal.ParseCanonical(text, r)
+	}
+	if err == nil {
+		err = r.Validate()
+	}
+	if err == nil {
+		_, _, err = seal.Open(signed, r.Registrar.Key)
+	}
+	if err != nil {
+		return nil, seal.Digest{}, fmt.Errorf("read a request for records: %w", err)
+	}
+	return r, seal.DigestOf(text), nil
+}
+
+// A RecordsDesk handles requests for public records.
+type RecordsDesk struct {
+	Gate   *Gate
+	Config SecrecyConfig
+	// Place and Release are those of vault.HoldRegister: what is asked for is not purged meanwhile.
+	Place   func(context.Context, vault.HoldOrder) (vault.Hold, vault.HoldCopies, error)
+	Release func(ctx context.Context, number, actor string, authorise func(context.Context) error) ([]vault.Hold, error)
+	// Mask answers a text with every personal identity number in it blanked.
+	Mask func(string) string
+}
+
+// Records is a request with what has become of it.
+type Records struct {
+	Request   *RecordsRequest
+	Digest    seal.Digest
+	Requested time.Time // on record; zero: not yet
+	Previews  int       // decisions whose rows were fetched
+	Decision  *RecordsDecision
+	Decided   time.Time // on record; zero: not yet
+	Closed    bool
+}
+
+// State is how far a request has come, in one word.
+func (r Records) State() string {
+	switch {
+	case r.Closed:
+		return "closed"
+	case r.Decision != nil && !r.Decided.IsZero():
+		return "decided"
+	case r.Previews > 0:
+		return "previewed"
+	case !r.Requested.IsZero():
+		return "requested"
+	}
+	return "draft"
+}
+
+// AppealEnds is the last moment of the time for an appeal, counted from the decision and a day for the post; zero if there is
+// nothing to appeal. Whoever was told later has longer: the registrar knows.
+func (r Records) AppealEnds() time.Time {
+	if r.Decision == nil || r.Decided.IsZero() || r.Decision.Outcome == OutcomeDisclosed {
+		return time.Time{}
+	}
+	return r.Decided.Add((AppealDays + 7) * 24 * time.Hour)
+}
+
+// Request files a request, puts it on record (records.requested) and holds the rows that it asks for, so that no purge is faster.
+// Nothing is opened: what is answered are numbers of sealed rows. Repeating it after a failure finishes it.
+func (k *RecordsDesk) Request(ctx context.Context, signed []byte) (Records, vault.HoldCopies, error) {
+	r, copies, err := k.request(ctx, signed)
+	if err != nil {
+		return Records{}, copies, fmt.Errorf("request records: %w", err)
+	}
+	return r, copies, nil
+}
+
+func (k *RecordsDesk) request(ctx context.Context, signed []byte) (Records, vault.HoldCopies, error) {
+	none := vault.HoldCopies{}
+	r, digest, err := openRecordsRequest(signed)
+	if err != nil {
+		return Records{}, none, err
+	}
+	g := k.Gate
+	if r.Deployment != g.p.Deployment {
+		return Records{}, none, errors.New("it is another deployment's")
+	}
+	scope, err := k.holdScope(r)
+	if err != nil {
+		return Records{}, none, err
+	}
+	if err := k.file(ctx, r, digest, signed); err != nil {
+		return Records{}, none, err
+	}
+	record, err := g.p.Log.Entries(ctx)
+	if err != nil {
+		return Records{}, none, err
+	}
+	held := slices.ContainsFunc(record, func(e audit.Record) bool {
+		return e.Kind == audit.HoldPlaced && e.Case == r.Case && strings.Contains(e.Body, digest.String())
+	})
+	var copies vault.HoldCopies
+	if !held {
+		if k.Place == nil {
+			return Records{}, none, errors.New("nothing can hold the rows back from purge")
+		}
+		if _, copies, err = k.Place(ctx, vault.HoldOrder{
+			Case: r.Case, Basis: vault.HoldByRecords, Document: digest.String(), Actor: r.Registrar.ID, Scope: scope,
+			Authorise: func(ctx context.Context) error {
+				now, err := k.Status(ctx, r.Case)
+				if err == nil && (now.State() != "requested" || now.Digest != digest) {
+					err = errors.New("the request is not open")
+				}
+				return err
+			},
+		}); err != nil {
+			return Records{}, none, err
+		}
+	}
+	now, err := k.Status(ctx, r.Case)
+	return now, copies, err
+}
+
+func (k *RecordsDesk) file(ctx context.Context, r *RecordsRequest, digest seal.Digest, signed []byte) (err error) {
+	g := k.Gate
+	unlock, err := g.store.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	record, err := g.p.Log.Entries(ctx)
+	if err != nil {
+		return err
+	}
+	if onRecord(record, audit.RecordsRequested, digest.String(), "") {
+		return nil
+	}
+	if now := Clock(record, g.p.Now()); !near(r.At, now) {
+		return fmt.Errorf("its time is not now, give or take %v", ClockTolerance)
+	}
+	if _, err := g.store.Get(r.Case, decisionFile); err == nil {
+		return ErrCaseTaken
+	}
+	if err := g.store.Put(r.Case, recordsRequestFile, signed); errors.Is(err, fs.ErrExist) {
+		if before, fault := g.store.Get(r.Case, recordsRequestFile); fault != nil || !bytes.Equal(before, signed) {
+			return errors.Join(ErrCaseTaken, fault)
+		}
+	} else if err != nil {
+		return err
+	}
+	_, err = g.p.Log.Append(ctx, audit.Entry{Kind: audit.RecordsRequested, Actor: r.Registrar.ID, Case: r.Case, Document: digest.String()})
+	return err
+}
+
+// holdScope is which sealed rows a request is about.
+func (k *RecordsDesk) holdScope(r *RecordsRequest) (vault.HoldScope, error) {
+	s := vault.HoldScope{Tenant: r.Tenant}
+	first, last, err := Scope{From: r.Scope.From, To: r.Scope.To}.Days()
+	if err != nil {
+		return s, err
+	}
+	for day := first; day <= last; day++ {
+		rows := []vault.HoldRow{{Day: day, Unit: r.Scope.Unit}}
+		if r.Scope.Subject != "" {
+			tagger, err := k.Gate.p.Lookup.Tagger(day)
+			if errors.Is(err, seal.ErrLookupForgotten) {
+				continue // that day is purged
+			}
+			if err != nil {
+				return s, err
+			}
+			rows = nil
+			for _, name := range r.Scope.subjects() {
+				rows = append(rows, vault.HoldRow{Day: day, Tag: tagger.Tag(r.Tenant, name)})
+			}
+		}
+		for _, row := range rows {
+			for _, kind := range r.Scope.Sources {
+				row.Kind = kind
+				s.Rows = append(s.Rows, row)
+			}
+		}
+	}
+	if len(s.Rows) == 0 {
+		return s, errors.New("all days that it asks for are purged")
+	}
+	return s, nil
+}
+
+// Status answers a request with what has become of it. It fails with [ErrNoCase] if there is none.
+func (k *RecordsDesk) Status(ctx context.Context, number string) (Records, error) {
+	if checkCase(number) != nil {
+		return Records{}, ErrNoCase
+	}
+	signed, err := k.Gate.store.Get(number, recordsRequestFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Records{}, ErrNoCase
+	}
+	if err != nil {
+		return Records{}, err
+	}
+	return k.statusOf(ctx, signed)
+}
+
+func (k *RecordsDesk) statusOf(ctx context.Context, signed []byte) (Records, error) {
+	r, digest, err := openRecordsRequest(signed)
+	if err != nil {
+		return Records{}, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	s := k.Gate.store
+	record, err := k.Gate.p.Log.Entries(ctx)
+	if err != nil {
+		return Records{}, err
+	}
+	out := Records{Request: r, Digest: digest, Requested: recordedAt(record, audit.RecordsRequested, digest)}
+	names, err := s.Names(r.Case)
+	if err != nil {
+		return Records{}, err
+	}
+	for _, n := range names {
+		if strings.HasPrefix(n, recordsRowsFile) {
+			out.Previews++
+		}
+	}
+	out.Closed = slices.Contains(names, recordsClosedFile)
+	text, err := s.Get(r.Case, recordsDecisionFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return out, nil
+	}
+	if err != nil {
+		return Records{}, err
+	}
+	d, of, err := openRecordsDecision(text, r, digest)
+	if err != nil {
+		return Records{}, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	out.Decision, out.Decided = d, recordedAt(record, audit.RecordsDecided, of)
+	return out, nil
+}
+
+func openRecordsDecision(signed []byte, r *RecordsRequest, request seal.Digest) (*RecordsDecision, seal.Digest, error) {
+	d := new(RecordsDecision)
+	text, err := seal.Unsigned(signed)
+	if err == nil {
+		err = seal.ParseCanonical(text, d)
+	}
+	if err == nil {
+		err = d.Validate()
+	}
+	if err == nil {
+		_, _, err = seal.Open(signed, r.Registrar.Key)
+	}
+	if err == nil && (d.Request != request || d.Case != r.Case || d.Actor != r.Registrar.ID) {
+		err = errors.New("it is on another request")
+	}
+	if err != nil {
+		return nil, seal.Digest{}, fmt.Errorf("read a decision on records: %w", err)
+	}
+	return d, seal.DigestOf(text), nil
+}
+
+// List answers all requests, by number. One that can't be read is in the error, and hides no other.
+func (k *RecordsDesk) List(ctx context.Context) ([]Records, error) {
+	s := k.Gate.store
+	folders, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list requests for records: %w", err)
+	}
+	var all []Records
+	var faults []error
+	for _, f := range folders {
+		if !f.IsDir() {
+			continue
+		}
+		signed, err := s.read(filepath.Join(s.dir, f.Name(), recordsRequestFile+".age"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var r Records
+		if err == nil {
+			r, err = k.statusOf(ctx, signed)
+		}
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b Records) int { return strings.Compare(a.Request.Case, b.Request.Case) })
+	return all, errors.Join(faults...)
+}
+
+// open answers a request that registrar works on, in one of these states. To everybody else it is [ErrRefused], on record.
+func (k *RecordsDesk) open(ctx context.Context, number string, registrar *seal.Signer, states ...string) (Records, error) {
+	r, err := k.Status(ctx, number)
+	if errors.Is(err, ErrNoCase) {
+		return Records{}, k.Gate.refuse(ctx, nameOf(registrar), number, "", refusedNoCase)
+	}
+	if err != nil {
+		return Records{}, err
+	}
+	if registrar == nil || registrar.Verifier() != r.Request.Registrar.Key {
+		return Records{}, k.Gate.refuse(ctx, "", number, r.Digest.String(), refusedActor)
+	}
+	if !slices.Contains(states, r.State()) {
+		return Records{}, fmt.Errorf("the request is %s", r.State())
+	}
+	return r, nil
+}
+
+// Preview fetches rows for the secrecy test: one lookup under a decision of the kind public_record, of which the registrar is an
+// investigator and which reaches no further than the request. The rows are kept in the case store, with presets marked, until the
+// request is closed. It answers what the lookup found.
+func (k *RecordsDesk) Preview(ctx context.Context, number, decision string, registrar *seal.Signer) (Result, error) {
+	fail := func(err error) (Result, error) { return Result{}, fmt.Errorf("preview records: %w", err) }
+	r, err := k.open(ctx, number, registrar, "requested", "previewed")
+	if err != nil {
+		return fail(err)
+	}
+	g := k.Gate
+	c, _, err := g.Entitled(ctx, decision, registrar)
+	if err != nil {
+		return fail(err)
+	}
+	if err := r.Request.covers(c.Decision); err != nil {
+		return fail(err)
+	}
+	request, err := SignLookup(c.Decision, c.Digest, registrar, g.p.Now())
+	if err != nil {
+		return fail(err)
+	}
+	var rows []Row
+	result, err := g.Lookup(ctx, decision, request, func(row Row) error { rows = append(rows, row); return nil })
+	if err != nil {
+		return fail(err)
+	}
+	return result, k.keep(r, result.Digest, rows)
+}
+
+// keep files the rows of a preview with the presets. The name is the digest of the rows: the same rows are kept once.
+func (k *RecordsDesk) keep(r Records, digest seal.Digest, rows []Row) error {
+	var text bytes.Buffer
+	if err := WriteRows(&text, rows); err != nil {
+		return err
+	}
+	err := k.Gate.store.Put(r.Request.Case, fmt.Sprintf("%s%04d-%x", recordsRowsFile, r.Previews+1, digest[:4]), text.Bytes())
+	if err != nil {
+		return fmt.Errorf("keep the rows of a preview: %w", err)
+	}
+	return nil
+}
+
+// covers says whether a decision reaches no further than the request.
+func (r *RecordsRequest) covers(d *Decision) error {
+	first, last, err := d.Scope.Days()
+	from, to, fault := Scope{From: r.Scope.From, To: r.Scope.To}.Days()
+	switch {
+	case err != nil || fault != nil:
+		return errors.Join(err, fault)
+	case d.Kind != PublicRecord:
+		return fmt.Errorf("the decision is of the kind %s, not %s", d.Kind, PublicRecord)
+	case d.Tenant != r.Tenant || r.Scope.Subject != "" && slices.ContainsFunc(d.Scope.subjects(), func(n []byte) bool {
+		return !(Scope{Subject: r.Scope.Subject, Names: r.Scope.Names}).names(n)
+	}):
+		return errors.New("the decision is about another mailbox than the request")
+	case first < from || last > to:
+		return errors.New("the decision has days that the request does not ask for")
+	case slices.ContainsFunc(d.Scope.Sources, func(s string) bool { return !slices.Contains(r.Scope.Sources, s) }):
+		return errors.New("the decision has sources that the request does not ask for")
+	}
+	return nil
+}
+
+// Rows answers the rows of a request's previews, in order, and what is marked in them so far: presets first.
+func (k *RecordsDesk) Rows(ctx context.Context, number string, registrar *seal.Signer) ([]Row, Marks, error) {
+	r, err := k.open(ctx, number, registrar, "requested", "previewed", "decided")
+	if err != nil {
+		return nil, nil, fmt.Errorf("read previewed rows: %w", err)
+	}
+	return k.rows(r)
+}
+
+func (k *RecordsDesk) rows(r Records) ([]Row, Marks, error) {
+	s := k.Gate.store
+	names, err := s.Names(r.Request.Case)
+	if err != nil {
+		return nil, nil, err
+	}
+	var rows []Row
+	var marks Marks
+	for _, n := range names {
+		if !strings.HasPrefix(n, recordsRowsFile) {
+			continue
+		}
+		text, err := s.Get(r.Request.Case, n)
+		if err != nil {
+			return nil, nil, err
+		}
+		more, err := ParseRows(text)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", ErrStore, err)
+		}
+		rows = append(rows, more...)
+	}
+	marks = k.Config.Preset(rows)
+	for _, n := range names {
+		if !strings.HasPrefix(n, recordsMarksFile) {
+			continue
+		}
+		text, err := s.Get(r.Request.Case, n)
+		if err != nil {
+			return nil, nil, err
+		}
+		var more Marks
+		if err := json.Unmarshal(text, &more); err != nil {
+			return nil, nil, fmt.Errorf("%w: what was marked can't be read", ErrStore)
+		}
+		marks = append(marks, more...)
+	}
+	return rows, marks, nil
+}
+
+// Mark adds marks to those that there are. Of two marks of one thing the later counts.
+func (k *RecordsDesk) Mark(ctx context.Context, number string, more Marks, registrar *seal.Signer) error {
+	fail := func(err error) error { return fmt.Errorf("mark rows: %w", err) }
+	r, err := k.open(ctx, number, registrar, "previewed")
+	if err != nil {
+		return fail(err)
+	}
+	unlock, err := k.Gate.store.Lock(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	defer unlock()
+	rows, _, err := k.rows(r)
+	if err != nil {
+		return fail(err)
+	}
+	if err := more.Validate(rows, k.Config); err != nil {
+		return fail(err)
+	}
+	names, err := k.Gate.store.Names(number)
+	if err != nil {
+		return fail(err)
+	}
+	n := 1
+	for _, name := range names {
+		if strings.HasPrefix(name, recordsMarksFile) {
+			n++
+		}
+	}
+	text, err := json.Marshal(more)
+	if err == nil {
+		err = k.Gate.store.Put(number, fmt.Sprintf("%s%06d", recordsMarksFile, n), text)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// Disclosure answers the rows as they would leave the authority now.
+func (k *RecordsDesk) Disclosure(ctx context.Context, number string, registrar *seal.Signer) (Disclosure, error) {
+	rows, marks, err := k.Rows(ctx, number, registrar)
+	if err != nil {
+		return Disclosure{}, err
+	}
+	return k.Config.Disclose(rows, marks, k.Mask)
+}
+
+// Decide signs, files and records the answer (records.decided). The outcome must be what the marks say; laws and reasons are those of
+// the marks, or, for a refusal, also those given here.
+func (k *RecordsDesk) Decide(ctx context.Context, number, outcome, reasons string, laws []string, registrar *seal.Signer) (RecordsDecision, error) {
+	d, err := k.decide(ctx, number, outcome, reasons, laws, registrar)
+	if err != nil {
+		return RecordsDecision{}, fmt.Errorf("decide on records: %w", err)
+	}
+	return d, nil
+}
+
+func (k *RecordsDesk) decide(ctx context.Context, number, outcome, reasons string, laws []string, registrar *seal.Signer) (RecordsDecision, error) {
+	r, err := k.open(ctx, number, registrar, "requested", "previewed")
+	if err != nil {
+		return RecordsDecision{}, err
+	}
+	g := k.Gate
+	unlock, err := g.store.Lock(ctx)
+	if err != nil {
+		return RecordsDecision{}, err
+	}
+	defer unlock()
+	d := RecordsDecision{Type: typeRecordsDecision, Case: number, Request: r.Digest, Outcome: outcome, Reasons: reasons, Actor: registrar.Name(), Nonce: NewNonce(), Laws: []string{}}
+	rows, marks, err := k.rows(r)
+	if err != nil {
+		return RecordsDecision{}, err
+	}
+	if r.Decision != nil { // it was filed and a crash kept it out of the record
+		d = *r.Decision
+	} else {
+		if outcome != OutcomeRefused && outcome != OutcomeNothing && len(rows) == 0 {
+			return RecordsDecision{}, errors.New("nothing was previewed: what is disclosed is looked at first")
+		}
+		found, err := k.Config.Disclose(rows, marks, k.Mask)
+		if err != nil {
+			return RecordsDecision{}, err
+		}
+		used := slices.Collect(maps.Keys(found.Laws))
+		if outcome == OutcomeRefused {
+			used = append(used, laws...)
+		}
+		for _, l := range used {
+			if k.Config.ground(l) == "" {
+				return RecordsDecision{}, errors.New("a law is none of those configured")
+			}
+		}
+		slices.Sort(used)
+		if d.Laws = slices.Compact(used); d.Laws == nil {
+			d.Laws = []string{}
+		}
+		d.Rows, d.Secret, d.Partly = found.Rows, found.Secret, found.Partly
+		text, err := json.Marshal(marks)
+		if err != nil {
+			return RecordsDecision{}, err
+		}
+		d.Marks = seal.DigestOf(append([]byte(d.Nonce), text...))
+		record, err := g.p.Log.Entries(ctx)
+		if err != nil {
+			return RecordsDecision{}, err
+		}
+		d.At = Clock(record, g.p.Now()).Truncate(time.Second)
+		if err := d.Validate(); err != nil {
+			return RecordsDecision{}, err
+		}
+		canonical, err := seal.Canonical(d)
+		if err != nil {
+			return RecordsDecision{}, err
+		}
+		signed, err := seal.Sign(canonical, registrar)
+		if err != nil {
+			return RecordsDecision{}, err
+		}
+		if err := g.store.Put(number, recordsDecisionFile, signed); err != nil {
+			return RecordsDecision{}, err
+		}
+	}
+	canonical, err := seal.Canonical(d)
+	if err != nil {
+		return RecordsDecision{}, err
+	}
+	if _, err := g.p.Log.Append(ctx, audit.Entry{Kind: audit.RecordsDecided, Actor: d.Actor, Case: number, Document: seal.DigestOf(canonical).String(),
+		Counts: map[string]int64{"rows": int64(d.Rows), "secret": int64(d.Secret), "partly": int64(d.Partly)}}); err != nil {
+		return RecordsDecision{}, err
+	}
+	return d, nil
+}
+
+// Export writes the answer into the folder dir: the letter, and what is disclosed as a page and as CSV. It answers the names. They are
+// the requester's: they are not purged with anything.
+func (k *RecordsDesk) Export(ctx context.Context, number, dir string, registrar *seal.Signer) ([]string, error) {
+	names, err := k.export(ctx, number, dir, registrar)
+	if err != nil {
+		return nil, fmt.Errorf("export records: %w", err)
+	}
+	return names, nil
+}
+
+func (k *RecordsDesk) export(ctx context.Context, number, dir string, registrar *seal.Signer) ([]string, error) {
+	r, err := k.open(ctx, number, registrar, "decided")
+	if err != nil {
+		return nil, err
+	}
+	rows, marks, err := k.rows(r)
+	if err != nil {
+		return nil, err
+	}
+	found, err := k.Config.Disclose(rows, marks, k.Mask)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(marks)
+	if err != nil {
+		return nil, err
+	}
+	if r.Decision.Marks != seal.DigestOf(append([]byte(r.Decision.Nonce), text...)) {
+		return nil, fmt.Errorf("%w: what is marked is not what was decided on", ErrStore)
+	}
+	letter, err := k.Config.letter(*r.Request, *r.Decision, found.Laws).HTML()
+	if err != nil {
+		return nil, err
+	}
+	base := strings.TrimSuffix(exportName(number, r.Digest), ".zip")
+	files := map[string][]byte{base + "-brev.html": letter}
+	if r.Decision.Outcome == OutcomeDisclosed || r.Decision.Outcome == OutcomePartly {
+		var table bytes.Buffer
+		if err := found.Sheet.CSV(&table); err != nil {
+			return nil, err
+		}
+		page, err := found.page(*r.Request, k.Config.Authority).HTML()
+		if err != nil {
+			return nil, err
+		}
+		files[base+"-rader.csv"], files[base+"-rader.html"] = table.Bytes(), page
+	}
+	p, err := openPlace(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer p.root.Close()
+	if _, err := k.Gate.p.Log.Append(ctx, audit.Entry{Kind: audit.ExportMade, Actor: registrar.Name(), Case: number, Document: r.Digest.String(),
+		Counts: map[string]int64{"rows": int64(found.Rows - found.Secret), "files": int64(len(files))}}); err != nil {
+		return nil, err
+	}
+	names := slices.Sorted(maps.Keys(files))
+	for _, name := range names {
+		if err := p.write(name, files[name]); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
+// write makes a small file as a whole.
+func (p place) write(name string, content []byte) error {
+	f, err := p.create(partialName(name))
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = p.publish(partialName(name), name)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write an export: %w", err), p.root.Remove(partialName(name)))
+	}
+	return nil
+}
+
+// page shows what is disclosed.
+func (d Disclosure) page(r RecordsRequest, authority string) Page {
+	return Page{
+		From:    authority,
+		Heading: Phrase{"Utlämnade rader ur loggar, " + Clipped(r.Case, 64), "Disclosed rows of logs, " + Clipped(r.Case, 64)},
+		Lead: Phrase{
+			fmt.Sprintf("%d rader. Där ordet sekretess står finns en uppgift som inte kan lämnas ut; vilken bestämmelse det beror på står i sista kolumnen.", d.Rows),
+			fmt.Sprintf("%d rows. Where the word sekretess stands there is something that can't be disclosed; the last column says by which law.", d.Rows),
+		},
+		Sections: []Section{{Heading: Phrase{"Raderna", "The rows"}, Tables: []Table{d.Sheet.tableOf(Phrase{"Rader ur loggar", "Rows of logs"})}}},
+		Foot:     []Phrase{{"Tider är UTC. Personnummer är alltid dolda.", "Times are UTC. Personal identity numbers are always hidden."}},
+	}
+}
+
+// Close ends a request: its rows are removed from the case store and its hold is released. Something that was kept secret can be
+// appealed, so that takes until the time for it is over, unless the registrar knows that nobody will (waived).
+func (k *RecordsDesk) Close(ctx context.Context, number string, waived bool, registrar *seal.Signer) error {
+	fail := func(err error) error { return fmt.Errorf("close a request for records: %w", err) }
+	r, err := k.open(ctx, number, registrar, "decided", "closed")
+	if err != nil {
+		return fail(err)
+	}
+	g := k.Gate
+	record, err := g.p.Log.Entries(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	if ends := r.AppealEnds(); Clock(record, g.p.Now()).Before(ends) && !waived {
+		return fail(fmt.Errorf("it can be appealed until %s: the rows are kept until then", ends.Format(time.DateOnly)))
+	}
+	if k.Release == nil {
+		return fail(errors.New("nothing can release the hold"))
+	}
+	if err := g.store.Put(number, recordsClosedFile, []byte("{}")); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fail(err)
+	}
+	names, err := g.store.Names(number)
+	if err != nil {
+		return fail(err)
+	}
+	for _, n := range names {
+		if strings.HasPrefix(n, recordsRowsFile) || strings.HasPrefix(n, recordsMarksFile) {
+			if err := g.store.remove(number, n); err != nil {
+				return fail(err)
+			}
+		}
+	}
+	if _, err := k.Release(ctx, number, registrar.Name(), func(ctx context.Context) error {
+		now, err := k.Status(ctx, number)
+		if err == nil && !now.Closed {
+			err = errors.New("the request is not closed")
+		}
+		return err
+	}); err != nil {
+		return fail(err)
+	}
+	return nil
+}
