@@ -269,7 +269,7 @@ func (l *Log) found(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if c, err := (segment{os.DirFS(l.aside(1)), 1}).checkpoint(trust); err != nil || c.Size != 1 {
+		if c, err := segmentIn(l.aside(1), 1).checkpoint(trust); err != nil || c.Size != 1 {
 			return fmt.Errorf("%w: %s exists, but the log that it signed is gone from %s: restore the log, or move the key away to begin another",
 				ErrRecord, l.config.Key, l.config.Directory)
 		}
@@ -483,7 +483,7 @@ func (l *Log) extend(ctx context.Context, dir string, n int, lines [][]byte) err
 			return err
 		}
 	}
-	s := segment{os.DirFS(dir), n}
+	s := segmentIn(dir, n)
 	state, err := readState(dir)
 	if err != nil {
 		return err

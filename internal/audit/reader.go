@@ -141,7 +141,7 @@ func (r *Reader) refresh(ctx context.Context) error {
 
 // isRetired says whether the segment claims to be retired: its anchor is there. The record must say so too.
 func isRetired(s segment) bool {
-	_, err := fs.Stat(s.files, anchorFile)
+	_, err := s.stat(anchorFile)
 	return err == nil
 }
 

@@ -106,7 +106,7 @@ func (l *Log) Retire(ctx context.Context, actor string, n int, decision string) 
 // removed says whether segment n is retired and its tiles are gone.
 func (l *Log) removed(n int) bool {
 	s := segmentAt(l.files, n)
-	_, err := fs.Stat(s.files, "tile")
+	_, err := s.stat("tile")
 	return isRetired(s) && errors.Is(err, fs.ErrNotExist)
 }
 

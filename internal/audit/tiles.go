@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path"
 	"strconv"
 	"strings"
 
@@ -19,19 +21,27 @@ const (
 	tileWidth  = 1 << tileHeight
 )
 
-// A segment reads the public files of one segment.
+// A segment reads the public files of one segment. It has no fs.Sub, which would open a pipe to find out that it is one.
 type segment struct {
-	files fs.FS // its directory
-	n     int   // from 1
+	files fs.FS
+	at    string // its folder in files
+	n     int    // from 1
 }
 
 // segmentAt answers segment n of the log in files.
 func segmentAt(files fs.FS, n int) segment {
-	sub, err := fs.Sub(files, segment{n: n}.dir())
-	if err != nil {
-		sub = files // never: the name is valid
-	}
-	return segment{sub, n}
+	s := segment{files: files, n: n}
+	s.at = s.dir()
+	return s
+}
+
+// segmentIn answers segment n, in a folder of any name.
+func segmentIn(folder string, n int) segment {
+	return segment{files: os.DirFS(folder), at: ".", n: n}
+}
+
+func (s segment) stat(name string) (fs.FileInfo, error) {
+	return fs.Stat(s.files, path.Join(s.at, name))
 }
 
 func (s segment) dir() string { return fmt.Sprintf("%04d", s.n) }
@@ -74,14 +84,14 @@ func (s segment) tile(level int, index int64, width int) (text []byte, name stri
 
 // read reads a regular file of at most limit bytes.
 func (s segment) read(name string, limit int) ([]byte, error) {
-	info, err := fs.Stat(s.files, name)
+	info, err := s.stat(name)
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > int64(limit) {
 		return nil, fmt.Errorf("%s/%s is not a file of at most %d bytes", s.dir(), name, limit)
 	}
-	f, err := s.files.Open(name)
+	f, err := s.files.Open(path.Join(s.at, name))
 	if err != nil {
 		return nil, err
 	}

@@ -278,7 +278,7 @@ func (v *verifier) retired(s segment, c Checkpoint, previous []byte, n int, last
 	}
 	v.checkFirst(n, first.Entry, previous)
 	v.notice(n, -1, "", "retired: its %d entries were removed when their retention was over", c.Size)
-	if _, err := fs.Stat(s.files, "tile"); err == nil {
+	if _, err := s.stat("tile"); err == nil {
 		v.notice(n, -1, "tile", "the removal was not finished: retire it again")
 	}
 }
@@ -502,7 +502,8 @@ func (v *verifier) listing(ctx context.Context, s segment, size int64, leaves []
 		return true
 	})
 	tiles[entriesLevel] = tiles[0]
-	err := fs.WalkDir(s.files, ".", func(name string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(s.files, s.at, func(name string, d fs.DirEntry, err error) error {
+		name = strings.TrimPrefix(name, s.at+"/")
 		switch {
 		case err != nil:
 			v.notice(s.n, -1, name, "it cannot be listed")
