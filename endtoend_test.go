@@ -28,12 +28,15 @@ import (
 	"tillsyn/internal/clickhouse"
 	"tillsyn/internal/engine"
 	"tillsyn/internal/synthetic"
+	"tillsyn/internal/vault"
 	"tillsyn/schemas"
 )
 
 // A testTown is a synthetic municipality with a Kafka that its log is sent to, and the configuration of a tillsyn that
 // reads it.
 type testTown struct {
+	roles  *ingesttest.Roles   // of all tenants
+	sealed *ingesttest.Account // what must be in the vault
 	*synthetic.Municipality
 	cfg   Config
 	dir   string
@@ -67,6 +70,10 @@ func newTestTown(t testing.TB, kafka kafkatest.Listener, ago int, c synthetic.Co
 	w := &testTown{Municipality: m, dir: dir, kafka: kafka, ends: make([]int64, m.Config().Shards)}
 	if w.cfg, err = demoConfig(dir, m); err != nil {
 		t.Fatal(err)
+	}
+	w.roles, w.sealed = ingesttest.NewRoles(t), ingesttest.NewAccount()
+	for _, tenant := range w.cfg.Tenants() {
+		w.roles.WriteRegister(t, w.cfg.Keys.Directory, tenant)
 	}
 	w.cfg.Log.Level = "info"
 	w.cfg.Lists.Directory = filepath.Join(dir, "compiled")
@@ -117,6 +124,9 @@ func (w *testTown) produce(t testing.TB, n int64) {
 		}
 		w.ends[e.Shard]++
 		w.sent++
+		if text, ok := ingesttest.TruthOf(e); ok {
+			w.sealed.Add(text, 1)
+		}
 		w.personal.add("user name", e.User)
 		w.personal.add("address", e.SourceIP)
 		w.producer.Produce(context.Background(), &kgo.Record{Topic: demoTopic, Partition: int32(e.Shard), Value: synthetic.AppendLine(nil, e, w.encode)},
@@ -174,6 +184,14 @@ func (w *testTown) compare(t testing.TB, db *clickhouse.DB) {
 	if sum.Events != uint64(truth.Totals.Events) || sum.Events+sum.Rejects != uint64(truth.Totals.Lines) || sum.Skipped+sum.Gaps != 0 || kept != sum.Rejects {
 		t.Errorf("%d events, %d rejects (%d in their table), %d skipped, %d gaps; the truth is %d events of %d lines", sum.Events, sum.Rejects, kept,
 			sum.Skipped, sum.Gaps, truth.Totals.Events, truth.Totals.Lines)
+	}
+	if w.Config().Format == "squid_native" { // the format that TruthOf knows
+		want := w.sealed.Events()
+		found := w.roles.OpenAll(t, db, func(e *vault.Event) { w.sealed.Add(ingesttest.Describe(e), -1) })
+		if lost, extra := w.sealed.Rest(); lost+extra > 0 || found.Events != want || want == 0 {
+			t.Errorf("%d events are in the vault, %d must be: %d are missing, %d are too many", found.Events, want, lost, extra)
+		}
+		t.Logf("vault: %+v, each event as it was sent", found)
 	}
 	t.Logf("%d lines: %d events and %d rejects in %d batches of %d partitions", truth.Totals.Lines, sum.Events, sum.Rejects, batches, len(w.ends))
 }
