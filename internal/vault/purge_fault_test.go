@@ -29,10 +29,8 @@ func (a *archive) copied(t *testing.T) *archive {
 			t.Fatal(err)
 		}
 	}
-	for _, key := range []string{"audit.key"} {
-		if err := os.Chmod(filepath.Join(c.dir, key), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.Chmod(filepath.Join(c.dir, "audit.key"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	return c
 }
@@ -204,6 +202,7 @@ func TestOverlappingHolds(t *testing.T) {
 	if _, err := a.holds().ReleaseOne(t.Context(), everyone.ID, "gate", allow); err != nil {
 		t.Fatal(err)
 	}
+	a.purge.AcceptClock = true // ClickHouse does not go along
 	a.now = a.now.AddDate(0, 0, 1)
 	a.run()
 	if a.number("SELECT count() FROM held_capsules") != 3+6+21 || a.number("SELECT count() FROM web_capsules") != 0 {
@@ -282,7 +281,7 @@ func TestHoldPlacedWhileThePurgeRuns(t *testing.T) {
 		var placeErr error
 		var work sync.WaitGroup
 		work.Go(func() {
-			time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
+			time.Sleep(time.Duration(rng.IntN(10*round+1)) * time.Millisecond)
 			_, placed, placeErr = register.Place(t.Context(), o)
 		})
 		_, err := a.purge.Run(t.Context())
@@ -339,10 +338,13 @@ func TestPurgeStopsWhenHoldsAreNotCertain(t *testing.T) {
 			a.exec("INSERT INTO holds SELECT hold, salt, tenant, kind, day, 'unit1', toFixedString('', 16), begun FROM holds", nil)
 		},
 		"the scope is another": func(a *archive, h Hold) {
-			a.exec("ALTER TABLE holds UPDATE tenant = 'soderbo' WHERE 1 SETTINGS mutations_sync = 2", nil)
+			a.exec("CREATE TABLE aside AS holds", nil)
+			a.exec("INSERT INTO aside SELECT * FROM holds", nil)
+			a.exec("ALTER TABLE holds DROP PARTITION '"+h.ID+"'", nil)
+			a.exec("INSERT INTO holds SELECT hold, salt, tenant, kind, day, unit, reverse(tag), begun FROM aside", nil)
 		},
 		"a copy was changed": func(a *archive, h Hold) {
-			a.exec("ALTER TABLE held_capsules UPDATE capsule = concat(left(capsule, 12), 'another') WHERE 1 SETTINGS mutations_sync = 2", nil)
+			a.exec("ALTER TABLE held_keys UPDATE hr = 'another' WHERE 1 SETTINGS mutations_sync = 2", nil)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -467,10 +469,6 @@ func TestAPurgedDayThatComesBack(t *testing.T) {
 	a.exec("CREATE TABLE backup_capsules AS web_capsules", nil)
 	a.exec("INSERT INTO backup_keys SELECT * FROM web_keys", nil)
 	a.exec("INSERT INTO backup_capsules SELECT * FROM web_capsules", nil)
-	elsewhere := filepath.Join(t.TempDir(), "backup")
-	a.exec("ALTER TABLE backup_capsules FREEZE WITH NAME 'b'", nil)
-	_ = elsewhere
-	a.exec("ALTER TABLE backup_capsules UNFREEZE WITH NAME 'b'", nil)
 	a.purge.Config.WithoutDisk = true // the backup lies in the same directory
 	a.purge.Config.DataPaths = nil
 	a.run()
@@ -534,12 +532,14 @@ func TestNothingIsCertifiedUnasked(t *testing.T) {
 			if len(a.entries(audit.PurgeCertificate)) != 0 || len(a.entries(audit.PurgeFailed)) != 1 || a.number("SELECT count() FROM web_capsules") != 0 {
 				t.Fatal("it was certified, or kept")
 			}
+			a.purge.AcceptClock = true // ClickHouse does not go along
 			a.now = a.now.AddDate(0, 0, 1)
 			a.fill(Web, a.today()-90, 5, 1)
 			if _, err := a.purge.Run(t.Context()); err == nil || a.number("SELECT count() FROM web_capsules") != 0 {
 				t.Fatal("the next day was kept:", err)
 			}
 			*a.purge = good
+			a.purge.AcceptClock = true
 			if r := a.run(); len(r.Certificates) != 2 {
 				t.Fatal(len(r.Certificates))
 			}
@@ -593,17 +593,21 @@ func TestClockThatJumped(t *testing.T) {
 func TestNoneLivesLongerThan91Days(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 47))
 	for _, zone := range []string{"Europe/Stockholm", "America/St_Johns", "Pacific/Apia", "Australia/Lord_Howe", "UTC"} {
-		for range 40 {
+		for range 12 {
 			cfg := DefaultPurgeConfig()
 			cfg.At, cfg.TimeZone = fmt.Sprintf("%02d:%02d", rng.IntN(24), rng.IntN(60)), zone
+			daily, err := cfg.daily()
+			if err != nil {
+				t.Fatal(err)
+			}
 			skew := time.Duration(rng.Int64N(int64(2*time.Hour))) - time.Hour // of the purge's clock
 			start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 			var last time.Time
 			purged := seal.DayOf(start) - 90 // the newest day that is gone
 			runs := 0
-			for now := start; now.Before(start.AddDate(1, 1, 0)); now = now.Add(time.Minute) {
+			for now := start; now.Before(start.AddDate(1, 1, 0)); now = now.Add(5 * time.Minute) {
 				clock := now.Add(skew)
-				if purgeDue(clock, last, false, cfg) {
+				if purgeDue(clock, last, false, daily) {
 					last, runs = clock, runs+1
 					purged = max(purged, seal.DayOf(clock)-90)
 				}
@@ -616,7 +620,7 @@ func TestNoneLivesLongerThan91Days(t *testing.T) {
 					t.Fatal("a day was purged before its time")
 				}
 			}
-			if runs > 395*2 {
+			if runs > 398*2 {
 				t.Fatalf("%d runs in 13 months", runs)
 			}
 		}
@@ -630,16 +634,12 @@ func TestStatisticsOutliveThePurge(t *testing.T) {
 	a.fill(Web, d, 20, 2)
 	a.fill(Mail, d, 20, 2)
 	for _, table := range ClassStatistics.tables() {
-		tokens, more := "people_tokens", ""
+		more, values := "", ""
 		if strings.HasPrefix(table, "mail") {
-			more = ", message_tokens, message_bytes"
+			more, values = ", message_tokens, message_bytes", ", [1, 2], [10, 20]"
 		}
-		values := ""
-		if more != "" {
-			values = ", [1, 2], [10, 20]"
-		}
-		a.exec(fmt.Sprintf("INSERT INTO %s (day, mark, tenant, population, unit, category, %s%s) SELECT '%s', 0, 'norrbo', 'staff', 'unit' || toString(number), 'press', [number, number + 1]%s FROM numbers(100)",
-			strings.Replace(table, "web_countries_daily", "web_countries_daily", 1), tokens, more, d, values), nil)
+		a.exec(fmt.Sprintf("INSERT INTO %s (day, mark, tenant, population, unit, people_tokens%s) SELECT '%s', 0, 'norrbo', 'staff', 'unit' || toString(number), [number, number + 1]%s FROM numbers(100)",
+			table, more, d, values), nil)
 	}
 	sum := func() (sums []string) {
 		for _, table := range ClassStatistics.tables() {
@@ -659,9 +659,11 @@ func TestStatisticsOutliveThePurge(t *testing.T) {
 	}
 	// Where a retention is set for them, they go at their time too.
 	a.purge.Retention.Statistics = decided(92)
+	a.purge.AcceptClock = true // ClickHouse does not go along
 	a.now = a.now.AddDate(0, 0, 2)
-	if r, err := a.purge.Run(t.Context()); !errors.Is(err, ErrClock) {
-		t.Fatal(r, err) // two days ahead of ClickHouse
+	a.run()
+	if after := sum(); slices.ContainsFunc(after, func(s string) bool { return !strings.HasPrefix(s, "0 ") }) {
+		t.Fatal(after)
 	}
 }
 

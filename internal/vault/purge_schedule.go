@@ -22,21 +22,31 @@ const (
 	lastHour = 22
 )
 
-// purgeDue says whether a purge is to run now, the last having begun at a time (zero: none did).
-func purgeDue(now, last time.Time, failed bool, c PurgeConfig) bool {
-	if last.IsZero() || failed && now.Sub(last) >= purgeRetry || now.Before(last) && failed {
-		return true
-	}
-	zone, err := time.LoadLocation(c.TimeZone)
-	if err != nil {
-		zone = time.UTC
-	}
+// dailyTime is a time of day on a wall.
+type dailyTime struct {
+	zone         *time.Location
+	hour, minute int
+}
+
+func (c PurgeConfig) daily() (d dailyTime, err error) {
 	at, err := time.Parse("15:04", c.At)
 	if err != nil {
-		return false
+		return d, fmt.Errorf("purge.at: %q is not a time of day", c.At)
 	}
-	local := now.In(zone)
-	today := time.Date(local.Year(), local.Month(), local.Day(), at.Hour(), at.Minute(), 0, 0, zone)
+	d.hour, d.minute = at.Hour(), at.Minute()
+	if d.zone, err = time.LoadLocation(c.TimeZone); err != nil {
+		return d, fmt.Errorf("purge.time_zone: %w", err)
+	}
+	return d, nil
+}
+
+// purgeDue says whether a purge is to run now, the last having begun at a time (zero: none did).
+func purgeDue(now, last time.Time, failed bool, d dailyTime) bool {
+	if last.IsZero() || failed && (now.Sub(last) >= purgeRetry || now.Before(last)) {
+		return true
+	}
+	local := now.In(d.zone)
+	today := time.Date(local.Year(), local.Month(), local.Day(), d.hour, d.minute, 0, 0, d.zone)
 	if !now.Before(today) && last.Before(today) {
 		return true
 	}
@@ -89,11 +99,15 @@ func NewPurgeSchedule(p *Purger, logger *slog.Logger, metrics prometheus.Registe
 // Run purges at once, so that nothing is late after a stop, and then every day, until ctx ends. A purge that failed is tried
 // again each hour.
 func (s *PurgeSchedule) Run(ctx context.Context) error {
+	daily, err := s.Purger.Config.daily()
+	if err != nil {
+		return fmt.Errorf("schedule the purge: %w", err)
+	}
 	tick := time.NewTicker(purgeTick)
 	defer tick.Stop()
 	for {
 		s.mu.Lock()
-		due := purgeDue(s.Purger.Now(), s.last, s.failed != nil, s.Purger.Config)
+		due := purgeDue(s.Purger.Now(), s.last, s.failed != nil, daily)
 		s.mu.Unlock()
 		if due {
 			s.Once(ctx)

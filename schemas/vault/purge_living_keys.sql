@@ -1,5 +1,5 @@
 -- Which of some keys still have rows by right on a day: under a hold, or because only a copy was removed.
-SELECT DISTINCT lower(hex(key)) AS key
+SELECT DISTINCT lower(hex(key)) AS id
 FROM
 (
     SELECT key FROM held_keys WHERE day = {day:Date}
