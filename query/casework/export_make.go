@@ -42,6 +42,12 @@ type storedExport struct {
 	Rows   int       `json:"rows"`
 }
 
+// storedDone is what the case store learns when an export is whole.
+type storedDone struct {
+	Manifest seal.Digest `json:"manifest"` // zero for an extract of a person's own, which has none
+	Archive  seal.Digest `json:"archive"`
+}
+
 const exportPrefix = "export-"
 
 // ExportOptions are how a case is exported.
@@ -67,22 +73,13 @@ func (g *Gate) Export(ctx context.Context, number string, rows []Row, o ExportOp
 }
 
 func (g *Gate) export(ctx context.Context, number string, rows []Row, o ExportOptions) (Export, error) {
-	v, err := g.view(ctx, number)
-	if errors.Is(err, ErrNoCase) {
-		return Export{}, g.refuse(ctx, nameOf(o.Maker), number, "", refusedNoCase)
-	}
+	v, err := g.exportable(ctx, number, o.Maker, rows)
 	if err != nil {
 		return Export{}, err
 	}
 	d, maker := v.Decision, o.Maker
-	if p, ok := d.investigator(nameOf(maker)); !ok || p.Key != maker.Verifier() {
-		return Export{}, g.refuse(ctx, "", number, v.Digest.String(), refusedActor)
-	}
-	if v.State != Active {
-		return Export{}, g.refuse(ctx, maker.Name(), number, v.Digest.String(), refusedState)
-	}
-	if _, ok := answered(rows, d, v.Digest, v.record); !ok {
-		return Export{}, errors.New("these rows are not what a lookup of this case has answered, by the record")
+	if d.Kind == SubjectAccess || d.Kind == PublicRecord || (d.Kind == Police) != (o.Cover != nil) {
+		return Export{}, fmt.Errorf("a decision of the kind %s has a way out of its own", d.Kind)
 	}
 	now := v.Now.Truncate(time.Second)
 	files, err := g.exportFiles(v, rows, o, now)
@@ -118,10 +115,7 @@ func (g *Gate) export(ctx context.Context, number string, rows []Row, o ExportOp
 	if err != nil {
 		return Export{}, err
 	}
-	done, err := json.Marshal(struct {
-		Manifest seal.Digest `json:"manifest"`
-		Archive  seal.Digest `json:"archive"`
-	}{manifest, archive})
+	done, err := json.Marshal(storedDone{manifest, archive})
 	if err != nil {
 		return Export{}, err
 	}
@@ -168,7 +162,7 @@ func (g *Gate) write(ctx context.Context, p place, name string, m Manifest, file
 	}
 	receipt, err := g.p.Log.Append(ctx, audit.Entry{
 		Kind: audit.ExportMade, Actor: m.Maker, Case: m.Case, Document: manifest.String(),
-		Counts: map[string]int64{"rows": int64(m.Rows), "files": int64(len(m.Files))},
+		Counts: exportCounts(m),
 	})
 	if err != nil {
 		return manifest, file, err
@@ -190,6 +184,36 @@ func (g *Gate) write(ctx context.Context, p place, name string, m Manifest, file
 		return manifest, file, fmt.Errorf("write an export: %w", err)
 	}
 	return manifest, seal.Digest(sum.Sum(nil)), p.publish(partialName(name), name)
+}
+
+func exportCounts(m Manifest) map[string]int64 {
+	counts := map[string]int64{"rows": int64(m.Rows), "files": int64(len(m.Files))}
+	if m.Kind == Police {
+		counts["police"] = 1
+	}
+	return counts
+}
+
+// exportable answers a case whose rows maker may take out now: an investigator, while the decision is active, and rows that a lookup
+// of it has answered. Everybody else is refused, on record.
+func (g *Gate) exportable(ctx context.Context, number string, maker *seal.Signer, rows []Row) (*view, error) {
+	v, err := g.view(ctx, number)
+	if errors.Is(err, ErrNoCase) {
+		return nil, g.refuse(ctx, nameOf(maker), number, "", refusedNoCase)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if p, ok := v.Decision.investigator(nameOf(maker)); !ok || p.Key != maker.Verifier() {
+		return nil, g.refuse(ctx, "", number, v.Digest.String(), refusedActor)
+	}
+	if v.State != Active {
+		return nil, g.refuse(ctx, maker.Name(), number, v.Digest.String(), refusedState)
+	}
+	if _, ok := answered(rows, v.Decision, v.Digest, v.record); !ok {
+		return nil, errors.New("these rows are not what a lookup of this case has answered, by the record")
+	}
+	return v, nil
 }
 
 // exportFiles are the files of an export but the manifest and its proof.
@@ -335,7 +359,7 @@ func (g *Gate) Exports(number string) ([]Export, error) {
 		}
 		e := Export{Case: number, Path: filepath.Join(s.Folder, s.Name), Maker: s.Maker, Made: s.Made, Rows: s.Rows, key: name}
 		if done, err := g.store.Get(number, name+"-done"); err == nil {
-			var d struct{ Manifest, Archive seal.Digest }
+			var d storedDone
 			if err := json.Unmarshal(done, &d); err != nil {
 				return nil, fmt.Errorf("%w: an export is not on file as it was written", ErrStore)
 			}
