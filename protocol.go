@@ -131,11 +131,8 @@ func (k *ceremony) keepProtocol(ctx context.Context, log *audit.Log, folder stri
 	if err := seal.ParseCanonical(text, &signed); err != nil {
 		return "", fmt.Errorf("read the protocol: %w", err)
 	}
-	if signed.Ended = p.Ended; signed.Register != p.Register || signed.Kind != p.Kind || signed.Number != p.Number {
+	if signed.Type != p.Type || signed.Tenant != p.Tenant || signed.Register != p.Register || signed.Kind != p.Kind || signed.Number != p.Number {
 		return "", fmt.Errorf("the protocol in %s is of another ceremony: remove that file and publish again", file)
-	}
-	if err := seal.ParseCanonical(text, &signed); err != nil {
-		return "", fmt.Errorf("read the protocol: %w", err)
 	}
 	digest := digestOfNote(note).String()
 	entries, err := log.Entries(ctx)

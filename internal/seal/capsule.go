@@ -71,10 +71,10 @@ func (k *SealingKey) Seal(dst, plaintext []byte, l Label) []byte {
 }
 
 // Format hides the key from every verb.
-func (*SealingKey) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+func (SealingKey) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
 
 // MarshalText hides the key from every encoder.
-func (*SealingKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (SealingKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // An OpeningKey is a data key put together from its shares.
 type OpeningKey struct {

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -153,7 +154,7 @@ func (s *Sealer) NewKey(b Binding) (*SealingKey, WrappedKey, error) {
 		rand.Read(shares[i][:])
 		plain := shares[i][:]
 		if r == Gate {
-			plain = append(plain[:len(plain):len(plain)], b.Subject...)
+			plain = withSubject(plain, b.Subject)
 		}
 		var err error
 		if w.Shares[i], err = s.recipients[i].seal(b.info(r), plain); err != nil {
@@ -194,10 +195,40 @@ func (k PrivateKey) OpenGateShare(w WrappedKey, b Binding) (Share, []byte, error
 	var s Share
 	b.Key = w.ID
 	plain, err := k.open(b.info(Gate), w.Shares[3])
-	if err != nil || len(plain) <= shareSize {
+	if err != nil {
 		return s, nil, ErrNotOpened
 	}
-	return Share(plain[:shareSize]), plain[shareSize:], nil
+	subject, ok := subjectOf(plain)
+	if !ok {
+		return s, nil, ErrNotOpened
+	}
+	return Share(plain[:shareSize]), subject, nil
+}
+
+// subjectStep is what the gate's plaintext is padded to a multiple of, so that its length tells the length of hardly any name.
+const subjectStep = 64
+
+// withSubject is the gate's plaintext: its share, the length of the subject as 4 bytes, big endian, the subject, and zeros up to
+// a multiple of subjectStep.
+func withSubject(share, subject []byte) []byte {
+	n := shareSize + 4 + len(subject)
+	plain := make([]byte, (n+subjectStep-1)/subjectStep*subjectStep)
+	copy(plain, share)
+	binary.BigEndian.PutUint32(plain[shareSize:], uint32(len(subject)))
+	copy(plain[shareSize+4:], subject)
+	return plain
+}
+
+func subjectOf(plain []byte) ([]byte, bool) {
+	if len(plain) < shareSize+4 {
+		return nil, false
+	}
+	n := int(binary.BigEndian.Uint32(plain[shareSize:]))
+	if n == 0 || n > len(plain)-shareSize-4 {
+		return nil, false
+	}
+	subject := plain[shareSize+4 : shareSize+4+n]
+	return subject, bytes.Equal(plain, withSubject(plain[:shareSize], subject))
 }
 
 // combine makes the data key of four shares, in the order of [Roles].

@@ -64,7 +64,8 @@ const MaxDocument = 512 << 10
 
 // Canonical is the one text of a document: v as JSON, its fields in the order of the Go type, indented by two spaces, with a
 // newline at the end. It refuses text that looks like another: what is not in Unicode normal form C, control and format
-// characters (bidirectional overrides among them) but for the newline, and noncharacters.
+// characters (bidirectional overrides among them) but for the newline, spaces other than the ordinary one, variation selectors
+// and other characters that can't be seen, and noncharacters.
 func Canonical(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -126,23 +127,23 @@ func plain(text []byte) error {
 		return errors.New("it is not in Unicode normal form C")
 	}
 	for i, r := range string(text) {
-		if r == '\n' {
+		if r == '\n' || r == ' ' {
 			continue
 		}
-		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Noncharacter_Code_Point) || r == utf8.RuneError {
+		if unicode.IsControl(r) || r == utf8.RuneError || unicode.In(r, unicode.Z, unicode.Cf, unicode.Co, unicode.Noncharacter_Code_Point,
+			unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) || r == '\u2800' {
 			return fmt.Errorf("the character U+%04X at byte %d can't be seen, or looks like another", r, i)
 		}
 	}
-	if bytes.Contains(text, []byte(`\u`)) {
-		// An escape hides a character from the checks above, and from the reader.
-		for i := 0; i < len(text); i++ {
-			if text[i] != '\\' {
-				continue
-			}
-			if i+1 < len(text) && text[i+1] == 'u' {
-				return errors.New("a character is written as an escape: write the character itself")
-			}
-			i++ // what follows a backslash is not one that begins an escape
+	// An escape hides a character from the checks above, and what is hidden rules the terminal of who reads it later: a return or a
+	// backspace writes over what came before.
+	for i := 0; i < len(text); i++ {
+		if text[i] != '\\' {
+			continue
+		}
+		i++
+		if i == len(text) || text[i] != '"' && text[i] != '\\' && text[i] != 'n' {
+			return errors.New("a character is written as an escape: of control characters only the newline may be there, and others stand for themselves")
 		}
 	}
 	return nil
@@ -201,10 +202,10 @@ func (s *Signer) Name() string { return s.name }
 func (s *Signer) Verifier() string { return s.vkey }
 
 // Format hides the key from every verb.
-func (*Signer) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+func (Signer) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
 
 // MarshalText hides the key from every encoder.
-func (*Signer) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (Signer) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // Sign makes a signed note of a text, or adds signatures to it: each signature counts for the whole text.
 func Sign(text []byte, signers ...*Signer) ([]byte, error) {

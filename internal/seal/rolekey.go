@@ -83,10 +83,25 @@ func ParsePublicKey(text string) (PublicKey, error) {
 		return PublicKey{}, fmt.Errorf("read a role's public key: %w", err)
 	}
 	p := PublicKey{Suite(name), key}
-	if p.String() != text { // one text for one key: it is signed and compared
+	// One text for one key: it is signed, and compared. X25519 takes several encodings for one point.
+	if p.String() != text || !canonicalPoint(raw[len(raw)-32:]) {
 		return PublicKey{}, errors.New("read a role's public key: it is not in its canonical form")
 	}
+	if _, err := p.seal(nil, nil); err != nil {
+		return PublicKey{}, errors.New("read a role's public key: nothing can be sealed to it")
+	}
 	return p, nil
+}
+
+// canonicalPoint says whether a Curve25519 coordinate is below 2^255-19 (RFC 7748, 5). Both suites end in one.
+func canonicalPoint(u []byte) bool {
+	switch {
+	case u[31] > 0x7f:
+		return false
+	case u[31] < 0x7f || u[0] < 0xed:
+		return true
+	}
+	return slices.ContainsFunc(u[1:31], func(b byte) bool { return b != 0xff })
 }
 
 // IsZero says whether p is no key.
