@@ -42,11 +42,7 @@ func decisionCommand() *cli.Command {
 				if err != nil {
 					return err
 				}
-				return withGate(c, reads, func(g *openedGate) error {
-					who, err := callerOf(c, g.keys)
-					if err != nil {
-						return err
-					}
+				return withCaller(c, reads, func(g *openedGate, who *caller) error {
 					return do(c, g, who, number)
 				})
 			},
@@ -123,11 +119,7 @@ Exit codes: 0 done, 1 fault, 2 wrong flags or draft, 4 refused: the case number 
 					if err != nil {
 						return err
 					}
-					return withGate(c, false, func(g *openedGate) error {
-						who, err := callerOf(c, g.keys)
-						if err != nil {
-							return err
-						}
+					return withCaller(c, false, func(g *openedGate, who *caller) error {
 						return g.runRequest(c.Context, c.App.Writer, who, text, time.Now(), c.Bool("json"))
 					})
 				},
@@ -191,11 +183,7 @@ Exit codes: 0 approved, 1 fault, 2 wrong flags, 3 you said no, 4 refused.`,
 					if err != nil {
 						return err
 					}
-					return withGate(c, true, func(g *openedGate) error {
-						who, err := callerOf(c, g.keys)
-						if err != nil {
-							return err
-						}
+					return withCaller(c, true, func(g *openedGate, who *caller) error {
 						return g.runApprove(c.Context, c.App.Writer, who, number, o)
 					})
 				},
@@ -229,11 +217,7 @@ Exit codes: 0 approved, 1 fault, 2 wrong flags, 3 you said no, 4 refused.`,
 					if err != nil {
 						return err
 					}
-					return withGate(c, false, func(g *openedGate) error {
-						who, err := callerOf(c, g.keys)
-						if err != nil {
-							return err
-						}
+					return withCaller(c, false, func(g *openedGate, who *caller) error {
 						return g.runAct(c.Context, c.App.Writer, who, number, casework.ActDenial, time.Now(), func(a *casework.Act) { a.Reason = reason })
 					})
 				},
@@ -609,7 +593,7 @@ func agree(w io.Writer, who *caller, o *casework.Opened) error {
 }
 
 func (g *openedGate) runApprove(ctx context.Context, w io.Writer, who *caller, number string, o approveOptions) error {
-	c, _, err := g.Entitled(ctx, number, who.signer)
+	c, status, err := g.Entitled(ctx, number, who.signer)
 	if err != nil {
 		return err
 	}
@@ -623,6 +607,9 @@ func (g *openedGate) runApprove(ctx context.Context, w io.Writer, who *caller, n
 	}
 	if err := c.Decision.MayApprove(h); err != nil {
 		return err
+	}
+	if status.State != casework.Pending || !slices.Contains(status.Missing, h.Role) {
+		return &exitError{exitRefused, fmt.Errorf("there is nothing for %s to approve: the decision is %s, %s", h.Role, status.State, status.Why)}
 	}
 	holder, err := openHolder(g.keys.dir, chain, h.ID, who.identities)
 	if err != nil {
@@ -650,8 +637,7 @@ func (g *openedGate) runApprove(ctx context.Context, w io.Writer, who *caller, n
 	if err != nil {
 		return err
 	}
-	status, err := g.Accept(ctx, approval)
-	if err != nil {
+	if status, err = g.Accept(ctx, approval); err != nil {
 		return err
 	}
 	if err := remember(o.memory, opened.Memory); err != nil {

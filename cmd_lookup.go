@@ -38,11 +38,7 @@ Exit codes: 0 done, 1 fault (also: no record, so no read), 2 wrong flags, 4 refu
 			if o.json && o.csv != "" {
 				return usageErrorf("--json and --csv exclude each other")
 			}
-			return withGate(c, true, func(g *openedGate) error {
-				who, err := callerOf(c, g.keys)
-				if err != nil {
-					return err
-				}
+			return withCaller(c, true, func(g *openedGate, who *caller) error {
 				return g.runLookup(c.Context, c.App.Writer, c.App.ErrWriter, who, number, o)
 			})
 		},

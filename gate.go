@@ -127,6 +127,19 @@ func withGate(c *cli.Context, reads bool, use func(*openedGate) error) (err erro
 	return gateError(use(g))
 }
 
+// withCaller is withGate for somebody: who that is comes first, so that nothing is opened for nobody.
+func withCaller(c *cli.Context, reads bool, use func(*openedGate, *caller) error) error {
+	cfg, err := configOf(c)
+	if err != nil {
+		return err
+	}
+	who, err := callerOf(c, keyPaths(cfg))
+	if err != nil {
+		return err
+	}
+	return withGate(c, reads, func(g *openedGate) error { return use(g, who) })
+}
+
 // gateError gives a refusal its exit code, and nothing but the one answer.
 func gateError(err error) error {
 	switch {

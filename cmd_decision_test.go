@@ -1,0 +1,413 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tillsyn/internal/engine/enginetest"
+	"tillsyn/internal/seal"
+	"tillsyn/internal/synthetic"
+	"tillsyn/query/casework"
+)
+
+// A courtTown is a municipality whose logs are in, sealed, with the three roles of one of its tenants and what is true about
+// its people.
+type courtTown struct {
+	t          *testing.T
+	cfg        Config
+	dir, file  string
+	tenant     string
+	identities map[string]string
+	truth      map[string][]string // by subject: each of their events
+	subjects   []string            // of staff, the busiest first
+	from, to   seal.Day
+}
+
+func newCourtTown(t *testing.T) *courtTown {
+	t.Helper()
+	zone, err := time.LoadLocation(synthetic.TimeZone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := synthetic.Config{Seed: 7, People: 600, From: time.Now().In(zone).AddDate(0, 0, -6).Format(time.DateOnly), Days: 4, Lines: 20_000, Format: "squid_native", Shards: 1}
+	m, err := synthetic.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := prepareDemoDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &courtTown{t: t, dir: dir, file: filepath.Join(dir, "tillsyn.yaml"), tenant: synthetic.Tenants()[0].Name, truth: map[string][]string{}}
+	if w.cfg, err = demoConfig(dir, m); err != nil {
+		t.Fatal(err)
+	}
+	w.cfg.Log.Level, w.cfg.Kafka.Brokers = "error", []string{"127.0.0.1:9092"}
+	w.cfg.Engine.MemoryLimit = 1 << 30
+	under := func(p *string) { *p = filepath.Join(dir, *p) }
+	for _, p := range []*string{&w.cfg.Keys.Directory, &w.cfg.Keys.Gate, &w.cfg.Vault.LookupKey, &w.cfg.Audit.Directory, &w.cfg.Audit.Key, &w.cfg.Casework.Dir} {
+		if !filepath.IsAbs(*p) {
+			under(p)
+		}
+	}
+	text, err := dumpConfig(w.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(w.file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	people := filepath.Join(dir, "people")
+	if err := os.Mkdir(people, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if w.identities, err = weakCeremony(t.Context(), w.cfg, w.tenant, people, seal.X25519, time.Now, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	e, err := startEngine(t.Context(), w.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Kill)
+
+	w.from = seal.DayOf(time.Now()) - 5
+	w.to = w.from + 2
+	format, _ := synthetic.FormatByName(c.Format)
+	encode := format.New(zone)
+	var log []byte
+	staff := map[string]int{}
+	for {
+		e, ok := m.NextEvent()
+		if !ok {
+			break
+		}
+		log = append(synthetic.AppendLine(log, e, encode), '\n')
+		if e.Bad != "" || e.Tenant != w.tenant || e.Population != synthetic.PopulationStaff || e.Person == nil || !e.Person.SignsIn || !e.Person.Known || e.User == "" {
+			continue
+		}
+		day := seal.DayOf(time.UnixMilli(e.Time))
+		w.truth[e.Subject] = append(w.truth[e.Subject], fmt.Sprintf("%s %s %d %d", day, time.UnixMilli(e.Time).UTC().Format("2006-01-02T15:04:05.000Z"), e.Status, e.BytesIn))
+		if e.Class == "protected" {
+			n := len(w.truth[e.Subject]) - 1
+			w.truth[e.Subject][n] += " protected"
+		}
+		if day >= w.from && day <= w.to {
+			staff[e.Subject]++
+		}
+	}
+	w.subjects = slices.SortedFunc(maps.Keys(staff), func(a, b string) int { return staff[b] - staff[a] })
+	path := filepath.Join(dir, "access.log")
+	if err := os.WriteFile(path, log, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.must(exitOK, "", "import", "--format", c.Format, "--tenant", w.tenant, path)
+	return w
+}
+
+// must runs a command and wants an exit code of it.
+func (w *courtTown) must(code int, stdin string, args ...string) (out, faults string) {
+	w.t.Helper()
+	out, faults, got := typed(w.t, stdin, append([]string{"--config", w.file}, args...)...)
+	if got != code {
+		w.t.Fatalf("%v: exit code %d, want %d\n%s%s", args, got, code, out, faults)
+	}
+	return out, faults
+}
+
+// within are the events of a subject that a lookup must answer, sorted.
+func (w *courtTown) within(subject string, from, to seal.Day, protected bool) []string {
+	var list []string
+	for _, line := range w.truth[subject] {
+		day, rest, _ := strings.Cut(line, " ")
+		if day >= from.String() && day <= to.String() && (protected || !strings.HasSuffix(rest, " protected")) {
+			list = append(list, strings.TrimSuffix(rest, " protected"))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// rowsOf are the rows that lookup --json prints, as truth has them.
+func (w *courtTown) rowsOf(out string) []string {
+	w.t.Helper()
+	var list []string
+	for line := range strings.Lines(out) {
+		var r map[string]any
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			w.t.Fatal(err)
+		}
+		list = append(list, fmt.Sprintf("%s %.0f %.0f", r["@timestamp"], r["http.response.status_code"], r["destination.bytes"]))
+	}
+	slices.Sort(list)
+	return list
+}
+
+// draft is a draft about a subject, with lines replaced.
+func (w *courtTown) draft(number, subject string, replace ...string) string {
+	text := strings.NewReplacer(append([]string{
+		"KS 2026/0123", number, "tenant: default", "tenant: " + w.tenant, `  subject: ""`, "  subject: " + subject,
+		"from: 2026-11-17", "from: " + w.from.String(), "to: 2026-11-19", "to: " + w.to.String(), "sources: [web, mail]", "sources: [web]",
+		`suspicion: ""`, "suspicion: otillåten fildelning", `reason: ""`, "reason: fyndet i enheten", `less_intrusive: ""`, "less_intrusive: samtal med enheten",
+		`finding: ""`, "finding: fynd 2026-7", `intrusion: ""`, "intrusion: adresser under tre dagar", `consequences: ""`, "consequences: samtal",
+		`policy: ""`, "policy: IT-regler 2026:1", `union: ""`, "union: Vision", `key: ""`, "key: " + w.key("utredare"), "lookups: 1", "lookups: 3",
+	}, replace...)...).Replace(exampleDraft)
+	return text
+}
+
+func (w *courtTown) key(id string) string {
+	text, err := os.ReadFile(filepath.Join(w.dir, id+".key"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// signer makes an identity and a signing key.
+func (w *courtTown) signer(id string) []string {
+	w.t.Helper()
+	_, _, secret, err := drawIdentity(seal.X25519)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	identity, signer := filepath.Join(w.dir, id+".identity"), filepath.Join(w.dir, id+".signer")
+	if err := os.WriteFile(identity, []byte(secret+"\n"), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	out, _ := w.must(exitOK, "", "decision", "signer", "--id", id, "--identity", identity, "--out", signer)
+	_, key, _ := strings.Cut(out, "key: ")
+	if err := os.WriteFile(filepath.Join(w.dir, id+".key"), []byte(key), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return []string{"--identity", identity, "--signer", signer}
+}
+
+func (w *courtTown) as(id string) []string { return []string{"--identity", w.identities[id]} }
+
+func args(parts ...any) []string {
+	var list []string
+	for _, p := range parts {
+		switch p := p.(type) {
+		case string:
+			list = append(list, p)
+		case []string:
+			list = append(list, p...)
+		}
+	}
+	return list
+}
+
+// The whole of it, on the command line: request, self-approval refused, three approvals (one of them over distance), union notice,
+// a lookup that is the truth and not one row more, everything else refused, revoked, closed, and the record verifies.
+func TestDecisionStory(t *testing.T) {
+	w := newCourtTown(t)
+	investigator := w.signer("utredare")
+	subject, other := w.subjects[0], w.subjects[1]
+	want := w.within(subject, w.from, w.to, false)
+	if len(want) < 20 || len(w.within(other, w.from, w.to, false)) == 0 {
+		t.Fatal("the town is too quiet:", len(want))
+	}
+	number := "KS 2026/0042"
+	lookup := args("lookup", investigator, "--json", number)
+	w.must(exitRefused, "", lookup...) // there is no such case
+
+	// A manager asks, and so can't approve.
+	out, _ := w.must(exitOK, w.draft(number, subject), args("decision", "request", w.as("manager.a"), "-")...)
+	if !strings.Contains(out, "pending: 0 of 3 approvals") || strings.Contains(out, subject) {
+		t.Error(out)
+	}
+	w.must(exitRefused, w.draft(number, other), args("decision", "request", w.as("manager.a"), "-")...) // the number is taken
+	w.must(exitRefused, "y\n", args("decision", "approve", w.as("manager.a"), number)...)
+	w.must(exitRefused, "y\n", args("decision", "approve", investigator, number)...)
+	w.must(exitRefused, "", lookup...)
+
+	// Saying no, or nothing, opens and signs nothing.
+	for _, answer := range []string{"n\n", "\n", ""} {
+		w.must(exitFound, answer, args("decision", "approve", w.as("hr.a"), number)...)
+	}
+	out, _ = w.must(exitOK, "y\n", args("decision", "approve", w.as("hr.a"), number)...)
+	for _, shown := range []string{"OMFATTNING / SCOPE", "| " + subject, "| otillåten fildelning", "| " + w.from.String(), "Godkänner du?", "Do you approve?", "1 of 3 approvals"} {
+		if !strings.Contains(out, shown) {
+			t.Errorf("the approver is not shown %q:\n%s", shown, out)
+		}
+	}
+	w.must(exitRefused, "y\n", args("decision", "approve", w.as("hr.b"), number)...) // the role has approved
+	w.must(exitRefused, "", lookup...)
+
+	// Security is in another town.
+	bundle, approval := filepath.Join(w.dir, "bundle"), filepath.Join(w.dir, "approval")
+	w.must(exitOK, "", "decision", "bundle", "--role", "security", "--out", bundle, number)
+	logKey, _ := w.must(exitOK, "", "audit", "key")
+	away := args("decision", "approve", w.as("security.b"), "--bundle", bundle, "--out", approval)
+	w.must(exitUsage, "y\n", away...) // which record?
+	w.must(exitFault, "y\n", args("decision", "approve", w.as("hr.b"), "--bundle", bundle, "--out", approval, "--log-key", strings.TrimSpace(logKey))...)
+	w.must(exitOK, "y\n", args(away, "--log-key", strings.TrimSpace(logKey))...)
+	for range 2 { // twice is once
+		out, _ = w.must(exitOK, "", "decision", "accept", approval)
+	}
+	if !strings.Contains(out, "2 of 3 approvals") {
+		t.Error(out)
+	}
+	out, _ = w.must(exitOK, "", args("decision", "approve", w.as("manager.b"), "--yes", number)...)
+	if !strings.Contains(out, "is active: 3 of 3 lookups left") {
+		t.Error(out)
+	}
+	w.must(exitOK, "Vision, ombud Testsson\n", args("decision", "notify", w.as("hr.a"), "--told", "-", number)...)
+
+	// What comes out is the truth about this person, these days, this source.
+	w.must(exitRefused, "", args("lookup", w.as("manager.b"), "--json", number)...) // an approver is no investigator
+	rows, about := w.must(exitOK, "", lookup...)
+	if got := w.rowsOf(rows); !slices.Equal(got, want) {
+		t.Errorf("the lookup has %d rows, the truth %d", len(got), len(want))
+	}
+	if !strings.Contains(about, fmt.Sprintf("lookup 1, 2 left. %d rows", len(want))) {
+		t.Error(about)
+	}
+	table, _ := w.must(exitOK, "", args("lookup", investigator, number)...)
+	if n := strings.Count(table, "\n"); n != len(want) {
+		t.Errorf("the table has %d lines, want %d", n, len(want))
+	}
+	csv := filepath.Join(w.dir, "rows.csv")
+	w.must(exitOK, "", args("lookup", investigator, "--csv", csv, number)...)
+	text, err := os.ReadFile(csv)
+	if err != nil || strings.Count(string(text), "\n") < len(want) {
+		t.Error("the CSV file:", err)
+	}
+	w.must(exitRefused, "", lookup...) // three of three are used
+
+	// Another person, another day, another source: there is no way to ask but another decision, which nobody has approved.
+	for i, replace := range [][]string{
+		{"  subject: " + subject, "  subject: " + other},
+		{"from: " + w.from.String(), "from: " + (w.from - 1).String()},
+		{"sources: [web]", "sources: [mail]"},
+	} {
+		n := fmt.Sprintf("KS 2026/01%d", i)
+		w.must(exitOK, strings.NewReplacer(replace...).Replace(w.draft(n, subject)), args("decision", "request", w.as("manager.a"), "-")...)
+		w.must(exitRefused, "", args("lookup", investigator, "--json", n)...)
+	}
+	out, _ = w.must(exitOK, "", "decision", "list")
+	if strings.Count(out, "\n") != 5 || strings.Contains(out, subject) {
+		t.Error(out)
+	}
+
+	// Whom it is about is shown to those who take part.
+	out, _ = w.must(exitOK, "", args("decision", "show", investigator, number)...)
+	if !strings.Contains(out, "| "+subject) {
+		t.Error(out)
+	}
+	stranger := w.signer("nyfiken")
+	w.must(exitRefused, "", args("decision", "show", stranger, number)...)
+	w.must(exitRefused, "", args("decision", "revoke", stranger, "--reason", "x", number)...)
+
+	w.must(exitOK, "", args("decision", "revoke", w.as("security.a"), "--reason", "nytt besked", "KS 2026/010")...)
+	w.must(exitOK, "", args("decision", "deny", w.as("hr.b"), "--reason", "räcker inte", "KS 2026/011")...)
+	w.must(exitUsage, "", args("decision", "close", investigator, number)...) // without a result no case closes
+	out, _ = w.must(exitOK, "ingen åtgärd\n", args("decision", "close", investigator, "--result", "-", number)...)
+	if !strings.Contains(out, "is closed") {
+		t.Error(out)
+	}
+	w.must(exitRefused, "", lookup...)
+	w.must(exitOK, "", "audit", "verify")
+	var list struct{ Cases []decisionLine }
+	out, _ = w.must(exitOK, "", "decision", "list", "--json")
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list.Cases) != 4 {
+		t.Fatal(err, len(list.Cases))
+	}
+	for i, state := range []casework.State{casework.Closed, casework.Revoked, casework.Denied, casework.Pending} {
+		if list.Cases[i].State != state {
+			t.Errorf("%s is %s, want %s", list.Cases[i].Case, list.Cases[i].State, state)
+		}
+	}
+
+	// Nothing on disk, but the planted logs and what was printed, says whom it was about.
+	for _, dir := range []string{w.cfg.Casework.Dir, w.cfg.Audit.Directory, w.cfg.Keys.Directory, w.cfg.Engine.DataDir} {
+		err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+			if err != nil || !entry.Type().IsRegular() {
+				return nil
+			}
+			text, err := os.ReadFile(path)
+			if err == nil && strings.Contains(string(text), subject) {
+				t.Errorf("%s holds the subject", path)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Wrong lines are usage errors that say all that is wrong, and quote nothing personal.
+func TestDecisionUsage(t *testing.T) {
+	dir := t.TempDir()
+	cfg := DefaultConfig()
+	for _, p := range cfg.paths() {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	cfg.Engine.DataDir = enginetest.Config(t, nil).DataDir
+	text, err := dumpConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &courtTown{t: t, cfg: cfg, dir: dir, file: filepath.Join(dir, "tillsyn.yaml"), tenant: "default"}
+	if err := os.WriteFile(w.file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.must(exitFault, "", "decision", "list") // no keys yet
+	people := filepath.Join(dir, "people")
+	if err := os.Mkdir(people, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if w.identities, err = weakCeremony(t.Context(), cfg, w.tenant, people, seal.X25519, time.Now, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	w.from = seal.DayOf(time.Now()) - 3
+	w.to = w.from
+	w.signer("utredare")
+	if out, _ := w.must(exitOK, "", "decision", "list"); !strings.Contains(out, "There are no cases.") {
+		t.Error(out)
+	}
+	out, _ := w.must(exitOK, "", "decision", "template")
+	if out != exampleDraft {
+		t.Error("the template is not the example")
+	}
+	_, faults := w.must(exitUsage, exampleDraft, args("decision", "request", w.as("hr.a"), "-")...)
+	for _, field := range []string{"suspicion", "reason", "less_intrusive", "finding", "intrusion", "consequences", "policy", "scope.subject", "investigators[0]", "union"} {
+		if !strings.Contains(faults, field) {
+			t.Errorf("nothing is said about %s:\n%s", field, faults)
+		}
+	}
+	for name, c := range map[string]struct{ old, new string }{
+		"an unknown field": {"lookups: 3", "lookups: 3\nrows: 5"},
+		"a doubled field":  {"lookups: 3", "lookups: 3\nlookups: 4"},
+		"tomorrow":         {"to: " + w.to.String(), "to: " + (w.to + 9).String()},
+		"a wildcard":       {"  subject: anna.hemlig", `  subject: "anna.hemlig*"`},
+		"a path":           {"tenant: default", "tenant: ../default"},
+		"a wrong time":     {`not_before: ""`, `not_before: "i morgon"`},
+	} {
+		draft := w.draft("KS 1", "anna.hemlig")
+		if !strings.Contains(draft, c.old) {
+			t.Fatalf("%s: the draft has no %q", name, c.old)
+		}
+		_, faults := w.must(exitUsage, strings.Replace(draft, c.old, c.new, 1), args("decision", "request", w.as("hr.a"), "-")...)
+		if strings.Contains(faults, "hemlig") {
+			t.Errorf("%s: the answer quotes the subject: %s", name, faults)
+		}
+	}
+	for _, a := range [][]string{
+		{"decision", "show"}, {"decision", "show", "KS 1"}, {"decision", "approve"}, {"lookup"}, {"lookup", "KS 1"}, {"decision", "bundle", "KS 1"},
+		{"decision", "signer"}, {"decision", "signer", "--id", "Anna B", "--identity", w.identities["hr.a"]}, {"decision", "approve", "--bundle", "x"}, {"decision", "frobnicate"},
+		{"lookup", "--json", "--csv", "x", "KS 1"},
+	} {
+		w.must(exitUsage, "", a...)
+	}
+}
