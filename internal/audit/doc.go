@@ -46,9 +46,12 @@
 // Take the lock. Finish an interrupted rotation. Read the published checkpoint: ours, of this origin, not behind or
 // beside the one that this process saw last. The writer's state is at or ahead of it (ahead: a process died before it
 // published, and what it left is published now). The right edge of the tree on disk is the checkpoint's. Stamp the time.
-// Hand the batch to Tessera, which writes the bundle, the hash tiles, its state, and asks for a signature; the signer
-// proves that the tree extends the published one. Read the checkpoint back, then the entries, then their inclusion.
-// Remove partial tiles that full ones have replaced. Let go of the lock. Entries that wait together go in together.
+// Hand the batch to Tessera, which makes bundle, hash tiles and its state durable, and wait for it however long it takes: a
+// late write may not meet the next one. Prove that the tree on disk extends the published one, sign it, have it co-signed,
+// publish it by rename. (Tessera's own publisher works in the background, ten times a second at most, and stands still if
+// the clock went back: it is given a signer that signs the empty tree only.) Read the checkpoint back, then the entries, then
+// their inclusion. Let go of the lock. Entries that wait together go in together. What a killed process left beyond the
+// checkpoint, and partial tiles that full ones have replaced, go before the next batch.
 //
 // # The steps of a rotation, and of retiring
 //
@@ -74,7 +77,8 @@
 //
 // Limits: who holds the key and stops every verifier from ever looking can tell any story, as with every log. A
 // retired segment can only be compared with a remembered checkpoint of its full size. Tessera panics if it cannot open its
-// lock files, in a goroutine of its own; they are opened as a test before each batch, which leaves a moment.
+// lock files, in a goroutine of its own; they are opened as a test before each batch, which leaves a moment. A log has one
+// key for life: a lost or disclosed key means another deployment, whose first decision names the last checkpoint of this one.
 //
 // The verifier uses golang.org/x/mod/sumdb/tlog and note only; none of the writer's code decides what is true.
 package audit
