@@ -432,9 +432,10 @@ func quoted(text []byte) (first, rest []byte) {
 func (r *reader) rpz(line []byte) {
 	if i := bytes.IndexByte(line, ';'); i >= 0 {
 		r.comment(line[i:])
-		line = bytes.TrimRight(line[:i], " \t")
+		line = line[:i]
 	}
-	if len(line) == 0 {
+	fields := bytes.Fields(line)
+	if len(fields) == 0 {
 		return
 	}
 	inside := r.parens > 0
@@ -442,7 +443,6 @@ func (r *reader) rpz(line []byte) {
 	if inside {
 		return
 	}
-	fields := bytes.Fields(line)
 	if fields[0][0] == '$' {
 		if bytes.EqualFold(fields[0], []byte("$ORIGIN")) && len(fields) > 1 {
 			r.origin = append(r.origin[:0], bytes.TrimSuffix(bytes.ToLower(fields[1]), []byte("."))...)

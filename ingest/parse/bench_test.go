@@ -38,7 +38,7 @@ func benchmarkLines(b *testing.B, o Options, lines []string) {
 }
 
 // processorTime answers the user and system time that this process has used.
-func processorTime(b *testing.B) time.Duration {
+func processorTime(b testing.TB) time.Duration {
 	var use syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
 		b.Fatal(err)

@@ -323,9 +323,9 @@ func TestDecodedWords(t *testing.T) {
 		}
 	}
 	var s scratch
-	long, start := []byte(strings.Repeat("=?a?q?x", MaxLine/7)), time.Now()
-	if s.decodedWords(long); time.Since(start) > 2*time.Second {
-		t.Errorf("a long line took %s", time.Since(start))
+	long, start := []byte(strings.Repeat("=?a?q?x", MaxLine/7)), processorTime(t)
+	if s.decodedWords(long); processorTime(t)-start > 2*time.Second {
+		t.Errorf("a long line took %s", processorTime(t)-start)
 	}
 }
 

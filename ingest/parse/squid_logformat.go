@@ -592,13 +592,13 @@ func (f *squidLogformat) target(b []byte, e *Event, s *scratch) (Reason, string)
 		return BadURL, "url.domain"
 	}
 	for _, at := range [2]slot{slotHost, slotHostHeader} {
-		if name := f.value(b, at, s); e.Domain == nil && name != nil && !authority(name, e) {
+		if name := f.value(b, at, s); e.Domain == nil && name != nil && !hostPort(name, e) {
 			return BadURL, "url.domain"
 		}
 	}
 	if name := f.value(b, slotSNI, s); name != nil {
 		// an intercepted connection is asked for by address; the name in its TLS greeting is what the client meant
-		if _, numeric := address(e.Domain); (numeric || e.Domain == nil) && !authority(name, e) {
+		if _, numeric := address(e.Domain); (numeric || e.Domain == nil) && !hostPort(name, e) {
 			return BadURL, "url.domain"
 		}
 	}
@@ -624,6 +624,9 @@ func (f *squidLogformat) target(b []byte, e *Event, s *scratch) (Reason, string)
 	}
 	return NoDestination, "url.domain"
 }
+
+// hostPort reads a host with or without port, which nothing of a URL follows.
+func hostPort(b []byte, e *Event) bool { return !bytes.ContainsAny(b, "/?#") && authority(b, e) }
 
 func (f *squidLogformat) origins() []Origin {
 	var list []Origin
