@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tillsyn/ingest/kafka"
+	"tillsyn/internal/vault"
 	"tillsyn/schemas"
 )
 
@@ -25,7 +26,7 @@ func serveCommand() *cli.Command {
 		Name:  "serve",
 		Usage: "run everything on one machine: ClickHouse (unless one is configured), ingest, metrics",
 		Description: `Starts the embedded ClickHouse where the configuration names no server, brings its schema to head, reads Kafka
-until it is told to stop (SIGTERM, SIGINT), and then drains. Metrics are at /metrics, health at /healthz of
+until it is told to stop (SIGTERM, SIGINT), and then drains. What is past its time is purged daily (see 'tillsyn purge'). Metrics are at /metrics, health at /healthz of
 http.listen.
 
 Exit codes: 0 stopped as told, 1 fault, 2 wrong configuration.`,
@@ -92,7 +93,19 @@ func runServe(ctx context.Context, errOut io.Writer, cfg Config, ready func(addr
 	if err != nil {
 		return usageErrorf("%w", err)
 	}
-	server, address, err := serveMetrics(cfg, metrics, db.DB.Ping, in.resolver.Healthy)
+	checks := []any{db.DB.Ping, in.resolver.Healthy}
+	var purges *vault.PurgeSchedule
+	if cfg.Embedded() {
+		var closePurger func() error
+		if purges, closePurger, err = schedulePurge(ctx, cfg, log, metrics); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, closePurger()) }()
+		checks = append(checks, purges.Healthy)
+	} else {
+		log.Info("nothing is purged here: run 'tillsyn purge --run' daily as the user purge, next to the ClickHouse server")
+	}
+	server, address, err := serveMetrics(cfg, metrics, checks...)
 	if err != nil {
 		return err
 	}
@@ -104,20 +117,43 @@ func runServe(ctx context.Context, errOut io.Writer, cfg Config, ready func(addr
 
 	background, stopBackground := context.WithCancel(ctx)
 	defer stopBackground()
-	faults := make(chan error, 3)
+	faults := make(chan error, 4)
 	go func() {
 		in.keep(background)
 		faults <- nil
 	}()
 	go func() { faults <- in.resolver.Run(background) }()
 	go func() { faults <- in.lists.Run(background) }()
+	go func() {
+		if purges == nil {
+			faults <- nil
+			return
+		}
+		faults <- purges.Run(background)
+	}()
 	err = in.Kafka(ctx, consumer)
 	stopBackground()
-	err = errors.Join(err, <-faults, <-faults, <-faults)
+	err = errors.Join(err, <-faults, <-faults, <-faults, <-faults)
 	if err != nil && errors.Is(err, context.Canceled) {
 		err = nil // it was told to stop
 	}
 	return err
+}
+
+// schedulePurge makes what purges daily inside serve.
+func schedulePurge(ctx context.Context, cfg Config, log *slog.Logger, metrics prometheus.Registerer) (*vault.PurgeSchedule, func() error, error) {
+	p, closer, err := openPurger(ctx, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.Steady = steadyClock(); p.Steady != nil {
+		p.Anchor = p.Now().Add(-p.Steady())
+	}
+	s, err := vault.NewPurgeSchedule(p, log, metrics)
+	if err != nil {
+		return nil, nil, errors.Join(err, closer())
+	}
+	return s, closer, nil
 }
 
 // keepEngine starts the embedded engine, and starts it again on the same ports whenever it dies: one that a client killed

@@ -21,6 +21,7 @@ func commands() []*cli.Command {
 		migrateCommand(),
 		clickhouseCommand(),
 		generateCommand(),
+		holdCommand(),
 		purgeCommand(),
 		engineChildCommand(),
 	}

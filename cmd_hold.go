@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tillsyn/internal/audit"
+	"tillsyn/internal/vault"
+	"tillsyn/query/casework"
+	"tillsyn/schemas"
+)
+
+func holdCommand() *cli.Command {
+	asJSON := &cli.BoolFlag{Name: "json", Usage: "print JSON"}
+	on := func(name, usage, description string, do func(context.Context, io.Writer, *openedGate, *caller, vault.HoldRegister, string, bool) error) *cli.Command {
+		return &cli.Command{
+			Name: name, Usage: usage, ArgsUsage: "CASE", Flags: append(identityFlags(), asJSON),
+			Description: description + "\n\nExit codes: 0 done, 1 fault, 2 wrong flags, 4 refused.",
+			Action: func(c *cli.Context) error {
+				number, err := oneArgument(c, "CASE")
+				if err != nil {
+					return err
+				}
+				return withGate(c, true, func(g *openedGate) error {
+					who, err := callerOf(c, g.keys)
+					if err != nil {
+						return err
+					}
+					return holdError(withHolds(c.Context, g.config, func(r vault.HoldRegister) error {
+						return do(c.Context, c.App.Writer, g, who, r, number, c.Bool("json"))
+					}))
+				})
+			},
+		}
+	}
+	return &cli.Command{
+		Name:   "hold",
+		Usage:  "keep what a case is about from being purged, until it has ended",
+		Action: noSubcommand,
+		Description: `What a hold keeps is copied at once, as sealed as it is, and again before each purge. Holds add up, never lapse by time, and end
+with the case; the copies go with the next purge then. A request for public records has its hold placed by itself.`,
+		Subcommands: []*cli.Command{
+			{
+				Name: "list", Usage: "list the holds on record and what they keep",
+				Description: "It names cases, days and numbers, nobody.\n\nExit codes: 0 done, 1 fault, 2 wrong configuration, 3 record and database disagree about what is held.",
+				Flags:       []cli.Flag{asJSON},
+				Action: func(c *cli.Context) error {
+					if err := noArguments(c); err != nil {
+						return err
+					}
+					cfg, err := configOf(c)
+					if err != nil {
+						return err
+					}
+					return holdError(withHolds(c.Context, cfg, func(r vault.HoldRegister) error {
+						return runHoldList(c.Context, c.App.Writer, r, c.Bool("json"))
+					}))
+				},
+			},
+			on("place", "keep what an approved decision is about", "For whoever is entitled to the case; the decision must be active.", runHoldPlace),
+			on("release", "end the holds of a case that has ended", "For whoever is entitled to the case; it must be closed, revoked or denied.", runHoldRelease),
+		},
+	}
+}
+
+// withHolds opens the register of holds with the grants of purge.
+func withHolds(ctx context.Context, cfg Config, use func(vault.HoldRegister) error) (err error) {
+	db, err := openDatabase(ctx, cfg, schemas.RolePurge)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := db.Check(ctx, schemas.Migrations()); err != nil {
+		return err
+	}
+	log, err := audit.Open(ctx, cfg.Audit, time.Now)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	return use(holdRegister(cfg, db, log))
+}
+
+// holdRegister is the register of holds of a configuration. db is signed in as the user purge.
+func holdRegister(cfg Config, db *database, log *audit.Log) vault.HoldRegister {
+	return vault.HoldRegister{DB: db.DB, Log: log, Lock: cfg.Retention.Purge.Lock, Wait: cfg.Retention.Purge.Wait, Now: time.Now}
+}
+
+func holdError(err error) error {
+	switch {
+	case errors.Is(err, casework.ErrNoHold):
+		return &exitError{exitRefused, err}
+	case errors.Is(err, vault.ErrHolds):
+		return &exitError{exitFound, err}
+	}
+	return err
+}
+
+func runHoldPlace(ctx context.Context, w io.Writer, g *openedGate, who *caller, r vault.HoldRegister, number string, asJSON bool) error {
+	h, n, err := g.PlaceHold(ctx, number, who.signer, r)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(w, struct {
+			vault.Hold
+			Copies vault.HoldCopies `json:"copies"`
+		}{h, n})
+	}
+	_, err = fmt.Fprintf(w, "Hold %s is in force: %d keys and %d capsules are copied.\n", h.ID, n.Keys, n.Capsules)
+	return err
+}
+
+func runHoldRelease(ctx context.Context, w io.Writer, g *openedGate, who *caller, r vault.HoldRegister, number string, asJSON bool) error {
+	list, err := g.ReleaseHolds(ctx, number, who.signer, r)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(w, struct {
+			Released []vault.Hold `json:"released"`
+		}{nonNil(list)})
+	}
+	if len(list) == 0 {
+		_, err = fmt.Fprintln(w, "The case holds nothing.")
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%d holds have ended. Their copies go with the next purge.\n", len(list))
+	return err
+}
+
+func runHoldList(ctx context.Context, w io.Writer, r vault.HoldRegister, asJSON bool) error {
+	list, err := r.List(ctx)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(w, struct {
+			Holds []vault.ListedHold `json:"holds"`
+		}{nonNil(list)})
+	}
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "Nothing is held.")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "HOLD\tCASE\tBASIS\tPLACED\tRELEASED\tDAYS\tKINDS\tKEYS\tCAPSULES")
+	for _, h := range list {
+		released := "in force"
+		if !h.InForce() {
+			released = h.Released.UTC().Format(time.DateOnly)
+		}
+		days := h.From
+		if h.To != h.From {
+			days += " to " + h.To
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", h.ID, h.Case, h.Basis, h.Placed.UTC().Format(time.DateOnly), released, days, strings.Join(h.Kinds, ", "), h.Copies.Keys, h.Copies.Capsules)
+	}
+	return t.Flush()
+}
