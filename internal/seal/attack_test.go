@@ -570,6 +570,9 @@ func TestMutatedNotesAreRefused(t *testing.T) {
 	for i := range n {
 		bad := bytes.Clone(good)
 		for range 1 + r.IntN(3) {
+			if len(bad) == 0 {
+				break
+			}
 			at := r.IntN(len(bad))
 			end := min(len(bad), at+1+r.IntN(40))
 			switch r.IntN(8) {

@@ -226,6 +226,16 @@ func seatName(population string, r Role) string {
 	return string(r) + " of " + population
 }
 
+// VerifierName is whose verifier key text is. It refuses a text that is not the one text of such a key, and a key that everybody
+// can sign for.
+func VerifierName(text string) (string, error) {
+	name, _, _ := strings.Cut(text, "+")
+	if err := checkVerifier(name, text); err != nil {
+		return "", err
+	}
+	return name, nil
+}
+
 // checkVerifier says whether text is the one text of a verifier key of this name that not everybody can sign for.
 func checkVerifier(name, text string) error {
 	bad := errors.New("the verifier key can't be read, or is not of this name")
