@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"tillsyn/internal/seal"
 )
 
@@ -422,8 +420,8 @@ func checkLine(text string) error {
 }
 
 func checkVerifier(key string) error {
-	v, err := note.NewVerifier(key)
-	if err != nil || len(key) > 200 || !idForm.MatchString(v.Name()) {
+	name, err := seal.VerifierName(key)
+	if err != nil || len(key) > 200 || !idForm.MatchString(name) {
 		return errors.New("is not a verifier key, whose name is an id")
 	}
 	return nil
