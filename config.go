@@ -39,20 +39,21 @@ var exampleConfig string
 // Config is everything that can be configured, a section for each room. It holds no secret: those are in files of their
 // own, which the sections name.
 type Config struct {
-	Log        LogConfig         `yaml:"log"`
-	HTTP       HTTPConfig        `yaml:"http"`
-	Engine     engine.Config     `yaml:"engine"`     // used while clickhouse.addresses is empty
-	ClickHouse clickhouse.Config `yaml:"clickhouse"` // no address: the embedded engine
-	Kafka      kafka.Config      `yaml:"kafka"`      // its topics are those of ingest.sources
-	Ingest     ingest.Config     `yaml:"ingest"`
-	Lists      category.Config   `yaml:"lists"`
-	Resolve    resolve.Config    `yaml:"resolve"`
-	Statistics aggregate.Config  `yaml:"statistics"`
-	Vault      vault.Config      `yaml:"vault"`
-	Keys       KeysConfig        `yaml:"keys"`
-	Audit      audit.Config      `yaml:"audit"`
-	Retention  RetentionConfig   `yaml:"retention"`
-	Casework   casework.Config   `yaml:"casework"`
+	Log        LogConfig                 `yaml:"log"`
+	HTTP       HTTPConfig                `yaml:"http"`
+	Engine     engine.Config             `yaml:"engine"`     // used while clickhouse.addresses is empty
+	ClickHouse clickhouse.Config         `yaml:"clickhouse"` // no address: the embedded engine
+	Kafka      kafka.Config              `yaml:"kafka"`      // its topics are those of ingest.sources
+	Ingest     ingest.Config             `yaml:"ingest"`
+	Lists      category.Config           `yaml:"lists"`
+	Resolve    resolve.Config            `yaml:"resolve"`
+	Statistics aggregate.Config          `yaml:"statistics"`
+	Vault      vault.Config              `yaml:"vault"`
+	Keys       KeysConfig                `yaml:"keys"`
+	Audit      audit.Config              `yaml:"audit"`
+	Retention  RetentionConfig           `yaml:"retention"`
+	Casework   casework.Config           `yaml:"casework"`
+	Disclosure casework.DisclosureConfig `yaml:"disclosure"`
 }
 
 // LogConfig is how tillsyn logs about itself, on standard error.
@@ -83,6 +84,7 @@ func DefaultConfig() Config {
 		Audit:      audit.DefaultConfig(),
 		Retention:  DefaultRetentionConfig(),
 		Casework:   casework.DefaultConfig(),
+		Disclosure: casework.DefaultDisclosureConfig(),
 	}
 	c.ClickHouse.Addresses = nil
 	return c
@@ -147,6 +149,7 @@ func (c Config) Validate() error {
 	check("audit", c.Audit.Validate())
 	check("retention", c.Retention.Validate())
 	check("casework", c.Casework.Validate())
+	check("disclosure", c.Disclosure.Validate())
 	if c.Retention.Purge.WithoutKafka && len(c.Ingest.Sources) > 0 {
 		check("retention", errors.New("purge.without_kafka: contradicts ingest.sources, which are Kafka's topics"))
 	}

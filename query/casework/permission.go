@@ -638,3 +638,21 @@ func (s *Store) remove(number, name string) error {
 	}
 	return syncDirectory(folder)
 }
+
+// NewPermission begins a permission of a tenant that actor, a holder in r, will sign.
+func NewPermission(deployment, tenant, actor string, r *seal.Register, now time.Time) *Permission {
+	return &Permission{Type: typePermission, Deployment: deployment, Tenant: tenant, Actor: actor, Register: RegisterDigest{r.Number(), r.Digest()},
+		At: now.UTC().Truncate(time.Second), Nonce: NewNonce()}
+}
+
+// NewPermissionRevocation begins the end of a permission.
+func NewPermissionRevocation(deployment, tenant, actor string, r *seal.Register, now time.Time) *PermissionRevocation {
+	return &PermissionRevocation{Type: typePermissionRevocation, Deployment: deployment, Tenant: tenant, Actor: actor, Register: RegisterDigest{r.Number(), r.Digest()},
+		At: now.UTC().Truncate(time.Second), Nonce: NewNonce()}
+}
+
+// NewAccidentReport begins a report of an accident.
+func NewAccidentReport(deployment, tenant, actor string, r *seal.Register, now time.Time) *AccidentReport {
+	return &AccidentReport{Type: typeAccident, Deployment: deployment, Tenant: tenant, Actor: actor, Register: RegisterDigest{r.Number(), r.Digest()},
+		At: now.UTC().Truncate(time.Second), Nonce: NewNonce()}
+}

@@ -58,7 +58,9 @@ type RecordsScope struct {
 }
 
 // subjects are all names under which the logs know the one person; none for a unit or everybody.
-func (s RecordsScope) subjects() [][]byte { return Scope{Subject: s.Subject, Names: s.Names}.subjects() }
+func (s RecordsScope) subjects() [][]byte {
+	return Scope{Subject: s.Subject, Names: s.Names}.subjects()
+}
 
 // What a request for public records comes to.
 const (
@@ -908,4 +910,9 @@ func (k *RecordsDesk) Close(ctx context.Context, number string, waived bool, reg
 		return fail(err)
 	}
 	return nil
+}
+
+// NewRecordsRequest begins a request of a tenant that registrar will sign.
+func NewRecordsRequest(deployment, tenant string, registrar Signatory, now time.Time) *RecordsRequest {
+	return &RecordsRequest{Type: typeRecordsRequest, Deployment: deployment, Tenant: tenant, Registrar: registrar, At: now.UTC().Truncate(time.Second), Nonce: NewNonce()}
 }

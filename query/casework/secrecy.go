@@ -15,6 +15,36 @@ type Ground struct {
 	About string `yaml:"about"` // what it protects, in plain Swedish: it stands in the letter
 }
 
+// DisclosureConfig is how what leaves a case is presented, and how long exports are kept after it.
+type DisclosureConfig struct {
+	KeepExports time.Duration    `yaml:"keep_exports"` // after the case has ended; then they are removed
+	Secrecy     SecrecyConfig    `yaml:"secrecy"`      // the public-records desk
+	Processing  ProcessingConfig `yaml:"processing"`   // what a person is told with their extract
+}
+
+// DefaultDisclosureConfig removes exports as soon as their case has ended.
+func DefaultDisclosureConfig() DisclosureConfig {
+	return DisclosureConfig{Secrecy: DefaultSecrecyConfig(), Processing: DefaultProcessingConfig()}
+}
+
+// Validate answers every fault of c, joined, or nil.
+func (c DisclosureConfig) Validate() error {
+	var faults []error
+	if c.KeepExports < 0 || c.KeepExports > 90*24*time.Hour {
+		faults = append(faults, fmt.Errorf("keep_exports: %v is not between 0s and 2160h", c.KeepExports))
+	}
+	within := func(section string, err error) {
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, e := range joined.Unwrap() {
+				faults = append(faults, fmt.Errorf("%s.%w", section, e))
+			}
+		}
+	}
+	within("secrecy", c.Secrecy.Validate())
+	within("processing", c.Processing.Validate())
+	return errors.Join(faults...)
+}
+
 // SecrecyConfig is what the public-records desk of an authority needs to know.
 type SecrecyConfig struct {
 	Authority string            `yaml:"authority"` // its name, in letters

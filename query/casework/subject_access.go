@@ -205,6 +205,15 @@ func writeSealed(p place, name string, at time.Time, files []archiveFile, to age
 	return seal.Digest(sum.Sum(nil)), p.publish(partialName(name), name)
 }
 
+// CheckRecipient says whether text is what [SubjectAccessOptions] takes as a recipient: an age public key, or nothing.
+func CheckRecipient(text string) error {
+	if text == "" {
+		return nil
+	}
+	_, err := parseRecipient(text)
+	return err
+}
+
 // parseRecipient reads one age recipient of a person. A plugin's would start a program of somebody else's choice.
 func parseRecipient(text string) (age.Recipient, error) {
 	list, err := age.ParseRecipients(strings.NewReader(text))

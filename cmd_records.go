@@ -1,0 +1,446 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tillsyn/ingest/sensitive"
+	"tillsyn/internal/clickhouse"
+	"tillsyn/internal/vault"
+	"tillsyn/query/casework"
+	"tillsyn/schemas"
+)
+
+//go:embed deploy/records.example.yaml
+var exampleRecords string
+
+func recordsCommand() *cli.Command {
+	asJSON := &cli.BoolFlag{Name: "json", Usage: "print JSON"}
+	on := func(name, usage, description string, reads bool, flags []cli.Flag, do func(*cli.Context, *openedGate, *casework.RecordsDesk, *caller, string) error) *cli.Command {
+		return &cli.Command{
+			Name: name, Usage: usage, ArgsUsage: "NUMBER", Flags: append(identityFlags(), flags...), Description: description + "\n\nExit codes: 0 done, 1 fault, 2 wrong flags, 4 refused.",
+			Action: func(c *cli.Context) error {
+				number, err := oneArgument(c, "NUMBER")
+				if err != nil {
+					return err
+				}
+				return withCaller(c, reads, func(g *openedGate, who *caller) error {
+					return g.withDesk(c.Context, reads, func(k *casework.RecordsDesk, _ *vault.HoldRegister) error { return do(c, g, k, who, number) })
+				})
+			},
+		}
+	}
+	return &cli.Command{
+		Name:  "records",
+		Usage: "handle requests for public records (allmän handling)",
+		Description: `Anybody may ask, and need not say who they are. What is asked for is held back from purge at once.
+
+  records request    write it down: rows are held, nothing is opened, and its size is said
+  records preview    fetch rows for the secrecy test, under a decision of the kind public_record
+  records mark       say what is secret, row by row, and by which law; presets are marked already
+  records decide     disclosed, partly, refused or nothing
+  records export     the letter with how to appeal, and the rows as page and CSV
+  records close      when nobody can appeal any more: the hold ends and the rows go
+
+Only the registrar who wrote a request down works on it.`,
+		Action: noSubcommand,
+		Subcommands: []*cli.Command{
+			{
+				Name: "template", Usage: "print a draft to fill in, with what each field is for",
+				Action: func(c *cli.Context) error {
+					if err := noArguments(c); err != nil {
+						return err
+					}
+					_, err := io.WriteString(c.App.Writer, exampleRecords)
+					return err
+				},
+			},
+			{
+				Name: "request", Usage: "write a request down, put it on record and hold its rows", ArgsUsage: "DRAFT   (- is standard input)", Flags: append(identityFlags(), asJSON),
+				Description: "Exit codes: 0 done, 1 fault, 2 wrong flags or draft, 4 refused: the number is taken.",
+				Action: func(c *cli.Context) error {
+					file, err := oneArgument(c, "DRAFT")
+					if err != nil {
+						return err
+					}
+					text, err := textOrFile(c, file)
+					if err != nil {
+						return err
+					}
+					return withCaller(c, true, func(g *openedGate, who *caller) error {
+						return g.withDesk(c.Context, true, func(k *casework.RecordsDesk, holds *vault.HoldRegister) error {
+							return g.runRecordsRequest(c.Context, c.App.Writer, k, holds, who, text, time.Now(), c.Bool("json"))
+						})
+					})
+				},
+			},
+			on("preview", "fetch rows for the secrecy test (--case), and show what would be disclosed now",
+				"With --case it runs one lookup of that decision, which may reach no further than the request. Without, it shows the rows that there are.", true,
+				[]cli.Flag{&cli.StringFlag{Name: "case", Usage: "the decision's `CASE`"}, &cli.BoolFlag{Name: "whole", Usage: "show also what is marked as secret"}, asJSON},
+				func(c *cli.Context, g *openedGate, k *casework.RecordsDesk, who *caller, number string) error {
+					return runRecordsPreview(c.Context, c.App.Writer, c.App.ErrWriter, k, who, number, c.String("case"), c.Bool("whole"), c.Bool("json"))
+				}),
+			on("mark", "say what is secret, and by which law", "Rows are numbered as preview shows them. Of two marks of one thing the later counts.", false,
+				[]cli.Flag{
+					&cli.StringSliceFlag{Name: "rows", Usage: "`ROWS` such as 3 or 3-7; may be given again"},
+					&cli.StringSliceFlag{Name: "field", Usage: "the `NAME` of a field, such as url.path; may be given again; none: the whole row"},
+					&cli.StringFlag{Name: "law", Usage: "one of disclosure.secrecy.grounds, as `TEXT`"},
+					&cli.BoolFlag{Name: "lift", Usage: "it is not secret after all"},
+				},
+				func(c *cli.Context, g *openedGate, k *casework.RecordsDesk, who *caller, number string) error {
+					if (c.String("law") == "") != c.Bool("lift") {
+						return usageErrorf("give --law TEXT, one of:\n%s\nor --lift", strings.Join(laws(k.Config), "\n"))
+					}
+					marks, err := marksOf(c.StringSlice("rows"), sortedList(c.StringSlice("field")), c.String("law"))
+					if err != nil {
+						return err
+					}
+					if err := k.Mark(c.Context, number, marks, who.signer); err != nil {
+						return err
+					}
+					_, err = fmt.Fprintf(c.App.Writer, "%d rows marked\n", len(marks))
+					return err
+				}),
+			on("decide", "sign the answer and put it on record", "Laws are those of the marks; a refusal may name others.", false,
+				[]cli.Flag{
+					&cli.StringFlag{Name: "outcome", Usage: "disclosed, partly, refused or nothing"},
+					&cli.StringFlag{Name: "reasons", Usage: "why something is secret, as `TEXT` for whoever asked (- is standard input)"},
+					&cli.StringSliceFlag{Name: "law", Usage: "for a refusal: one of disclosure.secrecy.grounds, as `TEXT`; may be given again"},
+				},
+				func(c *cli.Context, g *openedGate, k *casework.RecordsDesk, who *caller, number string) error {
+					reasons := ""
+					if c.String("reasons") != "" {
+						var err error
+						if reasons, err = textFlag(c, "reasons"); err != nil {
+							return err
+						}
+					}
+					d, err := k.Decide(c.Context, number, c.String("outcome"), reasons, c.StringSlice("law"), who.signer)
+					if err != nil {
+						return err
+					}
+					_, err = fmt.Fprintf(c.App.Writer, "%s, on record: %d rows, %d secret as a whole, %d in part\n", d.Outcome, d.Rows, d.Secret, d.Partly)
+					return err
+				}),
+			on("export", "write the letter, and what is disclosed as a page and as CSV", "What is written is for whoever asked; tell nobody else where it is.", false,
+				[]cli.Flag{&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "an existing `FOLDER` for the files", Value: "."}},
+				func(c *cli.Context, g *openedGate, k *casework.RecordsDesk, who *caller, number string) error {
+					names, err := k.Export(c.Context, number, c.String("out"), who.signer)
+					for _, n := range names {
+						fmt.Fprintln(c.App.Writer, n)
+					}
+					return err
+				}),
+			on("close", "end a request: its hold is released, its rows are removed", "A refusal can be appealed: until that time is over it stays open, unless --waived.", true,
+				[]cli.Flag{&cli.BoolFlag{Name: "waived", Usage: "nobody will appeal: you have it from whoever asked"}},
+				func(c *cli.Context, g *openedGate, k *casework.RecordsDesk, who *caller, number string) error {
+					if err := k.Close(c.Context, number, c.Bool("waived"), who.signer); err != nil {
+						return err
+					}
+					_, err := fmt.Fprintln(c.App.Writer, "closed: its hold is released")
+					return err
+				}),
+			{
+				Name: "list", Usage: "list requests: numbers and states", Flags: []cli.Flag{asJSON},
+				Action: func(c *cli.Context) error {
+					if err := noArguments(c); err != nil {
+						return err
+					}
+					return withGate(c, false, func(g *openedGate) error {
+						return g.withDesk(c.Context, false, func(k *casework.RecordsDesk, _ *vault.HoldRegister) error {
+							return runRecordsList(c.Context, c.App.Writer, k, c.Bool("json"))
+						})
+					})
+				},
+			},
+		},
+	}
+}
+
+func laws(c casework.SecrecyConfig) []string {
+	var list []string
+	for _, g := range c.Grounds {
+		list = append(list, "  "+g.Law+": "+g.About)
+	}
+	return list
+}
+
+// withDesk makes the desk; with holds, it is signed in to the database as purge too, which alone may place and release them.
+func (g *openedGate) withDesk(ctx context.Context, holds bool, use func(*casework.RecordsDesk, *vault.HoldRegister) error) (err error) {
+	k := &casework.RecordsDesk{Gate: g.Gate, Config: g.config.Disclosure.Secrecy, Mask: maskIdentityNumbers}
+	if !holds {
+		return use(k, nil)
+	}
+	db, err := openDatabase(ctx, g.config, schemas.RolePurge)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	p := g.config.Retention.Purge
+	r := &vault.HoldRegister{DB: db.DB, Log: g.log, Lock: p.Lock, Wait: p.Wait, Now: time.Now}
+	k.Place, k.Release = r.Place, r.Release
+	return use(k, r)
+}
+
+// maskIdentityNumbers blanks every Swedish personal identity number whose date and check digit are right, wherever it stands.
+func maskIdentityNumbers(text string) string {
+	const mask = "******-****"
+	var b strings.Builder
+	rest := 0
+	for i := 0; i < len(text); {
+		if text[i] < '0' || text[i] > '9' || i > 0 && text[i-1] >= '0' && text[i-1] <= '9' {
+			i++
+			continue
+		}
+		// The longest first, so that a number with its century is not taken for one without.
+		found := 0
+		for n := min(len(text)-i, 15); n >= 10 && found == 0; n-- {
+			if last := text[i+n-1]; last < '0' || last > '9' || i+n < len(text) && text[i+n] >= '0' && text[i+n] <= '9' {
+				continue
+			}
+			if k := sensitive.Find([]byte(text[i : i+n])); k.IdentityNumbers == 1 && oneNumber(text[i:i+n]) {
+				found = n
+			}
+		}
+		if found == 0 {
+			i++
+			continue
+		}
+		b.WriteString(text[rest:i])
+		b.WriteString(mask)
+		i += found
+		rest = i
+	}
+	if rest == 0 {
+		return text
+	}
+	b.WriteString(text[rest:])
+	return b.String()
+}
+
+// oneNumber says whether text is digits with at most one mark among them, which may be of three bytes.
+func oneNumber(text string) bool {
+	marks := 0
+	for _, r := range text {
+		if r < '0' || r > '9' {
+			marks++
+		}
+	}
+	return marks <= 1
+}
+
+// RecordsSize is how much a request holds, told without opening anything.
+type recordsSize struct {
+	Keys     int64  `json:"keys"` // data keys: one a person, day and run of ingest
+	Capsules uint64 `json:"capsules"`
+	Events   uint64 `json:"events"`
+	Bytes    uint64 `json:"bytes"` // of ciphertext
+}
+
+func (g *openedGate) runRecordsRequest(ctx context.Context, w io.Writer, k *casework.RecordsDesk, holds *vault.HoldRegister, who *caller, text []byte, now time.Time, asJSON bool) error {
+	var d struct {
+		Tenant   string `yaml:"tenant"`
+		Case     string `yaml:"case"`
+		Received string `yaml:"received"`
+		Wording  string `yaml:"wording"`
+		Answer   string `yaml:"answer"`
+		Scope    struct {
+			Subject string   `yaml:"subject"`
+			Names   []string `yaml:"names"`
+			Unit    string   `yaml:"unit"`
+			From    string   `yaml:"from"`
+			To      string   `yaml:"to"`
+			Sources []string `yaml:"sources"`
+		} `yaml:"scope"`
+	}
+	if err := readDraft(text, &d); err != nil {
+		return err
+	}
+	r := casework.NewRecordsRequest(g.config.Audit.Deployment, d.Tenant, casework.Signatory{ID: who.signer.Name(), Key: who.signer.Verifier()}, now)
+	r.Case, r.Wording, r.Answer = d.Case, strings.TrimSpace(d.Wording), strings.TrimSpace(d.Answer)
+	if err := draftTimes(map[string]string{"received": d.Received}, map[string]*time.Time{"received": &r.Received}); err != nil {
+		return err
+	}
+	r.Scope = casework.RecordsScope{Subject: d.Scope.Subject, Names: sortedList(d.Scope.Names), Unit: d.Scope.Unit, From: d.Scope.From, To: d.Scope.To, Sources: sortedList(d.Scope.Sources)}
+	signed, err := casework.SignRecordsRequest(r, who.signer)
+	if err != nil {
+		return usageErrorf("the draft:\n%w", err)
+	}
+	status, _, err := k.Request(ctx, signed)
+	if err != nil {
+		return err
+	}
+	size, err := sizeOfRecords(ctx, holds, r.Case)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(w, struct {
+			Case  string      `json:"case"`
+			State string      `json:"state"`
+			Held  recordsSize `json:"held"`
+		}{r.Case, status.State(), size})
+	}
+	_, err = fmt.Fprintf(w, "%s is %s. Held back from purge, and not opened: %d events of %d capsules and %d keys, %d bytes.\n"+
+		"To see them takes a decision of the kind public_record for each mailbox: about %d rows to look through.\n",
+		r.Case, status.State(), size.Events, size.Capsules, size.Keys, size.Bytes, size.Events)
+	return err
+}
+
+func sizeOfRecords(ctx context.Context, holds *vault.HoldRegister, number string) (recordsSize, error) {
+	var size recordsSize
+	list, err := holds.List(ctx)
+	if err != nil {
+		return size, err
+	}
+	query, err := schemas.Query("vault/records_size")
+	if err != nil {
+		return size, err
+	}
+	for _, h := range list {
+		if h.Case != number || !h.InForce() {
+			continue
+		}
+		size.Keys += h.Copies.Keys
+		err := holds.DB.Query(ctx, query, clickhouse.Params{"hold": h.ID}, func(row clickhouse.Row) error {
+			var capsules, events, bytes uint64
+			if err := row.Scan(&capsules, &events, &bytes); err != nil {
+				return err
+			}
+			size.Capsules, size.Events, size.Bytes = size.Capsules+capsules, size.Events+events, size.Bytes+bytes
+			return nil
+		})
+		if err != nil {
+			return size, fmt.Errorf("count what is held: %w", err)
+		}
+	}
+	return size, nil
+}
+
+func runRecordsPreview(ctx context.Context, w, about io.Writer, k *casework.RecordsDesk, who *caller, number, decision string, whole, asJSON bool) error {
+	if decision != "" {
+		result, err := k.Preview(ctx, number, decision, who.signer)
+		if err != nil {
+			return err
+		}
+		printResult(about, result)
+	}
+	rows, marks, err := k.Rows(ctx, number, who.signer)
+	if err != nil {
+		return err
+	}
+	d, err := k.Config.Disclose(rows, marks, k.Mask)
+	if err != nil {
+		return err
+	}
+	s := d.Sheet
+	if whole {
+		s = casework.SheetOf(rows)
+	}
+	if asJSON {
+		type column struct {
+			Name    string `json:"name"`
+			Swedish string `json:"sv"`
+			English string `json:"en"`
+		}
+		var columns []column
+		for _, c := range s.Columns {
+			columns = append(columns, column{c.Name, c.Label.Swedish, c.Label.English})
+		}
+		return printJSON(w, struct {
+			Columns []column   `json:"columns"`
+			Rows    [][]string `json:"rows"`
+		}{columns, s.Rows})
+	}
+	for i, r := range s.Rows {
+		var shown []string
+		if whole {
+			shown = append(shown, strconv.Itoa(i+1))
+		}
+		for _, v := range r {
+			if v != "" {
+				shown = append(shown, casework.Clipped(v, 60))
+			}
+		}
+		fmt.Fprintln(w, strings.Join(shown, "  "))
+	}
+	_, err = fmt.Fprintf(about, "%d rows: %d secret as a whole, %d in part\n", d.Rows, d.Secret, d.Partly)
+	return err
+}
+
+// marksOf makes a mark for each row of lists such as 3 and 5-7.
+func marksOf(rows, fields []string, law string) (casework.Marks, error) {
+	var marks casework.Marks
+	for _, list := range rows {
+		from, to, many := strings.Cut(list, "-")
+		if !many {
+			to = from
+		}
+		a, err := strconv.Atoi(from)
+		b, fault := strconv.Atoi(to)
+		if err != nil || fault != nil || a < 1 || b < a || b-a > 1_000_000 {
+			return nil, usageErrorf("--rows: %q is not a row such as 3, or rows such as 3-7", list)
+		}
+		for n := a; n <= b; n++ {
+			marks = append(marks, casework.Mark{Row: n, Fields: slices.Clone(fields), Law: law})
+		}
+	}
+	if len(marks) == 0 {
+		return nil, usageErrorf("--rows is missing")
+	}
+	return marks, nil
+}
+
+// A recordsLine is a request as JSON: nothing of what was asked for.
+type recordsLine struct {
+	Case      string     `json:"case"`
+	Tenant    string     `json:"tenant"`
+	State     string     `json:"state"`
+	Received  time.Time  `json:"received"`
+	Registrar string     `json:"registrar"`
+	Outcome   string     `json:"outcome,omitempty"`
+	Decided   *time.Time `json:"decided,omitempty"`
+	Appeal    *time.Time `json:"appeal_until,omitempty"`
+}
+
+func runRecordsList(ctx context.Context, w io.Writer, k *casework.RecordsDesk, asJSON bool) error {
+	all, fault := k.List(ctx)
+	lines := make([]recordsLine, len(all))
+	for i, r := range all {
+		lines[i] = recordsLine{Case: r.Request.Case, Tenant: r.Request.Tenant, State: r.State(), Received: r.Request.Received, Registrar: r.Request.Registrar.ID}
+		if r.Decision != nil {
+			lines[i].Outcome = r.Decision.Outcome
+		}
+		if !r.Decided.IsZero() {
+			lines[i].Decided = &r.Decided
+		}
+		if ends := r.AppealEnds(); !ends.IsZero() {
+			lines[i].Appeal = &ends
+		}
+	}
+	if asJSON {
+		return errors.Join(fault, printJSON(w, struct {
+			Requests []recordsLine `json:"requests"`
+		}{lines}))
+	}
+	if len(lines) == 0 {
+		_, err := fmt.Fprintln(w, "There are no requests.")
+		return errors.Join(fault, err)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NUMBER\tTENANT\tSTATE\tRECEIVED\tREGISTRAR\tOUTCOME")
+	for _, l := range lines {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Case, l.Tenant, l.State, l.Received.Format(time.DateTime+" UTC"), l.Registrar, l.Outcome)
+	}
+	return errors.Join(fault, t.Flush())
+}
