@@ -25,8 +25,6 @@ import (
 	"tillsyn/schemas"
 )
 
-func TestMain(m *testing.M) { enginetest.Main(m) }
-
 // A database is a real engine with sealed events of some people, and what is true about them.
 type database struct {
 	town   *town
@@ -35,6 +33,8 @@ type database struct {
 	lookup *vault.Lookup
 	ring   *vault.Keyring
 	truth  []planted
+
+	address, user, password string
 }
 
 // A planted is one event as it was logged.
@@ -60,7 +60,7 @@ func newDatabase(t *testing.T) *database {
 	if _, err := db.Migrate(t.Context(), schemas.Migrations()); err != nil {
 		t.Fatal(err)
 	}
-	d := &database{town: o, db: db, ring: get(vault.NewKeyring(1000))}
+	d := &database{town: o, db: db, ring: get(vault.NewKeyring(1000)), address: e.Address(), user: name, password: password}
 	d.store = get(vault.NewStore(db))
 	d.lookup = get(vault.OpenLookup(filepath.Join(t.TempDir(), "lookup.key"), noon))
 	d.plant(t)
@@ -363,6 +363,13 @@ func TestGate(t *testing.T) {
 		{"a case number is one decision", (*house).testCaseTaken},
 		{"back-dated requests", (*house).testBackdated},
 		{"a subject without rows looks like one with", (*house).testUnknownSubject},
+		{"refusals take equally long", (*house).testTiming},
+		{"injections into the engine", (*house).testInjectionsIntoTheEngine},
+		{"killed while a decision is requested", (*house).testKilledRequest},
+		{"killed while an approval is accepted", (*house).testKilledApproval},
+		{"killed while a decision is revoked", (*house).testKilledRevocation},
+		{"killed while a lookup runs", (*house).testKilledLookup},
+		{"a damaged store", (*house).testDamagedStore},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHouse(t, db)

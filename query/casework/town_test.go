@@ -3,6 +3,7 @@ package casework
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -232,3 +233,19 @@ func get[T any](v T, err error) T {
 }
 
 func jsonOf(v any) ([]byte, error) { return json.Marshal(v) }
+
+// welch is Welch's t of two samples.
+func welch(a, b []float64) float64 {
+	moments := func(x []float64) (mean, variance float64) {
+		for _, v := range x {
+			mean += v / float64(len(x))
+		}
+		for _, v := range x {
+			variance += (v - mean) * (v - mean) / float64(len(x)-1)
+		}
+		return mean, variance
+	}
+	ma, va := moments(a)
+	mb, vb := moments(b)
+	return (ma - mb) / math.Sqrt(va/float64(len(a))+vb/float64(len(b)))
+}
