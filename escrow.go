@@ -92,10 +92,8 @@ func (k *ceremony) escrow(ctx context.Context, o escrowOptions, identities prese
 		}
 		name := strings.TrimSuffix(roleFile(key.Population, key.Role, key.Number), ".age")
 		sheet, words := filepath.Join(o.out, "escrow-"+k.name+"-"+name+"-key.txt"), filepath.Join(o.out, "escrow-"+k.name+"-"+name+"-passphrase.txt")
-		for _, f := range []string{sheet, words} {
-			if _, err := os.Stat(f); err == nil {
-				return fmt.Errorf("%s is there already: print it and remove it first", f)
-			}
+		if exists(sheet) && exists(words) { // one alone is of a process that died, and worth nothing
+			return fmt.Errorf("%s is there already: print both sheets and remove them first", sheet)
 		}
 		began := k.time()
 		passphrase := rand.Text() // 128 bits in 26 letters and digits
@@ -116,6 +114,10 @@ func (k *ceremony) escrow(ctx context.Context, o escrowOptions, identities prese
 		one = append(one, "\nÅterställ/restore: tillsyn keys escrow --restore --sheet FILE --identity FILE\n"...)
 		two := append(about("LÖSENFRAS till en nyckel på papper. Läggs i ett annat kassaskåp än nyckeln, hos någon annan.",
 			"THE PASSPHRASE of a key on paper. Put it in another safe than the key, with somebody else."), grouped(passphrase)+"\n"...)
+		// On record first: paper that nobody knows of is a way in.
+		if err := k.single(ctx, kindEscrow, began, r, []seal.SeatKey{key}, h, signer); err != nil {
+			return err
+		}
 		for _, f := range []struct {
 			path string
 			text []byte
@@ -125,7 +127,7 @@ func (k *ceremony) escrow(ctx context.Context, o escrowOptions, identities prese
 			}
 		}
 		k.say("%s\n%s\nPrint each, put them into two safes of two people, and remove both files: who has both can open every share of this role.", sheet, words)
-		return k.single(ctx, kindEscrow, began, r, []seal.SeatKey{key}, h, signer)
+		return nil
 	})
 }
 
@@ -235,12 +237,15 @@ func (k *ceremony) restore(ctx context.Context, sheet, passphraseFile string, id
 			return err
 		}
 		began := k.time()
+		if err := k.single(ctx, kindRestore, began, r, []seal.SeatKey{key}, h, signer); err != nil {
+			return err
+		}
 		file := roleFile(key.Population, key.Role, key.Number)
 		if err := k.write(filepath.Join(k.folder(), file), data); err != nil {
 			return err
 		}
 		k.say("%s opens for its holders again", file)
-		return k.single(ctx, kindRestore, began, r, []seal.SeatKey{key}, h, signer)
+		return nil
 	})
 }
 

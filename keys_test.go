@@ -264,11 +264,34 @@ func TestKeysStory(t *testing.T) {
 		t.Error("who changed role does not open what is sealed now")
 	}
 
+	// Somebody loses his identity and makes a new card; another of the role lets him in again.
+	lost := o.here("manager.b")[0]
+	o.must(os.Remove(o.identityFile("manager.b")))
+	o.must(os.Remove(filepath.Join(o.root, "manager.b-manager.card")))
+	o.must(o.runReshare(ctx, []string{o.card("manager.b", seal.Manager, "")}, nil, o.here("manager.a")))
+	refuse := func(ids ...string) {
+		t.Helper()
+		if missing := must(o.readPending()).missing; len(missing) != 1 || missing[0].Role != seal.Manager {
+			t.Errorf("with the signatures of %v there lack %v", ids, missing)
+		}
+	}
+	o.signed([]string{"manager.b", "hr.b", "security.b"}) // his new key counts for nothing yet
+	refuse("manager.b", "hr.b", "security.b")
+	o.signed([]string{"manager.a"})
+	o.must(o.publish(ctx, o.here("manager.b")))
+	o.whole(7, "manager.a", "manager.b", "hr.b")
+	if _, err := openHolder(o.dir, must(o.chain(o.name)), "", lost); err == nil {
+		t.Error("the lost identity opens keys still")
+	}
+	if !o.opens("manager.b", after, b) || !o.opens("manager.b", before, b) {
+		t.Error("with a new identity he can't open what was sealed before")
+	}
+
 	// A population of its own.
 	o.must(o.runReshare(ctx, []string{o.card("chair.a", seal.Manager, "elected"), o.card("chair.b", seal.Manager, "elected")}, nil, nil))
 	o.signed([]string{"manager.b", "hr.b", "security.b", "chair.a"}, "chair.b")
 	o.must(o.publish(ctx, o.here("chair.b")))
-	o.whole(7, "chair.a", "chair.b", "manager.a")
+	o.whole(8, "chair.a", "chair.b", "manager.a")
 
 	// An old key goes when nothing needs it, and not before.
 	left := uint64(3)
@@ -306,7 +329,7 @@ func TestKeysStory(t *testing.T) {
 	if o.opens("hr.b", before, b) || !o.opens("hr.b", after, b) {
 		t.Error("the retired key opens, or another does not")
 	}
-	o.whole(7, "hr.b", "sec.c")
+	o.whole(8, "hr.b", "sec.c")
 }
 
 func must[T any](v T, err error) T {
@@ -431,6 +454,20 @@ func TestKeysCrashBetweenEveryTwoSteps(t *testing.T) {
 	})
 	base.signed([]string{"manager.a", "hr.b", "security.b"}, "hr.c", "manager.b", "security.a")
 	each("publish the rotation", func(o *keyTown) error { return o.publish(ctx, o.here("hr.b")) }, func(o *keyTown) { o.whole(3, "hr.b", "hr.c", "manager.a") })
+	each("escrow", func(o *keyTown) error {
+		return o.escrow(ctx, escrowOptions{role: seal.HR, out: filepath.Join(o.root, "sheets")}, o.here("hr.b")[0])
+	}, func(o *keyTown) {
+		sheets, _ := filepath.Glob(filepath.Join(o.root, "sheets", "*.txt"))
+		words := must(os.ReadFile(filepath.Join(o.root, "sheets", "escrow-skola-role-default-hr-0003-passphrase.txt")))
+		lines := strings.Split(strings.TrimSpace(string(words)), "\n")
+		typed := filepath.Join(o.root, "typed")
+		o.must(os.WriteFile(typed, []byte(lines[len(lines)-1]), 0o600))
+		if len(sheets) != 2 {
+			t.Errorf("%d sheets", len(sheets))
+		}
+		o.must(o.restore(ctx, filepath.Join(o.root, "sheets", "escrow-skola-role-default-hr-0003-key.txt"), typed, o.here("manager.a")[0]))
+		o.whole(3, "hr.b")
+	})
 	base.at = base.at.AddDate(0, 0, 100)
 	each("retire", func(o *keyTown) error {
 		return o.retire(ctx, retireOptions{role: seal.HR, number: 1, left: func(context.Context, string, seal.Day) (uint64, error) { return 0, nil }}, o.here("hr.b")[0])

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 )
 
 const labelCapsule = "tillsyn v1 capsule"
@@ -26,6 +27,8 @@ type Label struct {
 }
 
 func (l *Label) append(dst []byte) []byte {
+	const fixed = 4*4 + len(labelCapsule) + 4 + len(Tag{}) + len(KeyID{}) + 3*4
+	dst = slices.Grow(dst, fixed+len(l.Tenant)+len(l.Unit)+len(l.Kind))
 	for _, s := range []string{labelCapsule, l.Tenant, l.Unit, l.Kind} {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(s)))
 		dst = append(dst, s...)
