@@ -28,10 +28,10 @@ func BenchmarkVaultBytes(b *testing.B) {
 					b.Fatal(err)
 				}
 				roles := ingesttest.NewRoles(b)
+				var sealed uint64
 				for b.Loop() {
 					batch := newEventBatch(w.source, DefaultConfig().Batch, parser, w.resolver, w.lists, w.key)
 					batch.capsules = newCapsules(roles.Writer(b, func() time.Time { return w.now }, tenants()...))
-					var sealed uint64
 					gathered := map[string]*aggregate.Block{}
 					first := int64(0)
 					cut := func() {
