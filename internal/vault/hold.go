@@ -95,7 +95,8 @@ func (s HoldScope) digest(salt [32]byte) seal.Digest {
 	return seal.Digest(h.Sum(nil))
 }
 
-func holdID(d seal.Digest) string { return hex.EncodeToString(d[:16]) }
+// HoldID names the hold that the record has under this digest.
+func HoldID(d seal.Digest) string { return hex.EncodeToString(d[:16]) }
 
 // A HoldOrder asks for a hold.
 type HoldOrder struct {
@@ -148,7 +149,7 @@ func (r HoldRegister) Place(ctx context.Context, o HoldOrder) (h Hold, copied Ho
 	var salt [32]byte
 	rand.Read(salt[:])
 	digest := o.Scope.digest(salt)
-	id := holdID(digest)
+	id := HoldID(digest)
 	body, err := seal.Canonical(holdBody{holdType, id, o.Basis, o.Document})
 	if err != nil {
 		return fail(err)
@@ -333,7 +334,7 @@ func holdsOnRecord(records []audit.Record) []Hold {
 			if err != nil {
 				continue
 			}
-			h := Hold{ID: holdID(d), Case: e.Case, Placed: e.At, digest: e.Document}
+			h := Hold{ID: HoldID(d), Case: e.Case, Placed: e.At, digest: e.Document}
 			var body holdBody
 			if seal.ParseCanonical([]byte(e.Body), &body) == nil {
 				h.Basis = body.Basis
@@ -406,7 +407,7 @@ func loadHolds(ctx context.Context, db *clickhouse.DB, records []audit.Record, n
 		if err != nil {
 			return s, err
 		}
-		if h.InForce() && holdID(digest) != h.ID {
+		if h.InForce() && HoldID(digest) != h.ID {
 			faults = append(faults, fmt.Errorf("hold %s of case %s: its scope in the table holds is not the one on record", h.ID, h.Case))
 		}
 		h.scope = scope

@@ -49,7 +49,7 @@ func TestKillBeforeEveryFileChangeOfAPurge(t *testing.T) {
 	// The hold is on record, but its copy was cut short: the purge makes it.
 	var salt [32]byte
 	digest := o.Scope.digest(salt)
-	if err := base.holds().insert(t.Context(), holdID(digest), salt, o.Scope); err != nil {
+	if err := base.holds().insert(t.Context(), HoldID(digest), salt, o.Scope); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := base.purge.Log.Append(t.Context(), audit.Entry{Kind: audit.HoldPlaced, Actor: "gate", Case: o.Case, Document: digest.String()}); err != nil {

@@ -17,6 +17,10 @@ import (
 
 // A Store finds keys and reads capsules. It is safe for concurrent use.
 type Store struct {
+	// Purged answers which days were purged: of those, only what is held is ever served again. nil: nobody asks. It is set
+	// before the Store is used.
+	Purged func(context.Context) (Purged, error)
+
 	db       *clickhouse.DB
 	sql      map[string]string
 	expander *expander
@@ -163,6 +167,9 @@ func (s *Store) keys(ctx context.Context, query string, scope KeyScope, params c
 		keys = append(keys, k)
 		return nil
 	})
+	if err == nil {
+		keys, err = s.withoutPurged(ctx, scope, keys)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find keys: %w", err)
 	}

@@ -82,6 +82,18 @@ func NewGate(p Parts) (*Gate, error) {
 	if p.Now == nil {
 		p.Now = time.Now
 	}
+	if p.Vault != nil {
+		// A copy: the caller's own store is not ours to change.
+		served := *p.Vault
+		served.Purged = func(ctx context.Context) (vault.Purged, error) {
+			record, err := p.Log.Entries(ctx)
+			if err != nil {
+				return vault.Purged{}, err
+			}
+			return vault.PurgedDays(record)
+		}
+		p.Vault = &served
+	}
 	return &Gate{p: p, store: store, page: 256, step: func(string) {}}, nil
 }
 
