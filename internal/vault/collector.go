@@ -100,6 +100,7 @@ type slot struct {
 	dayKind
 	person PersonRef
 	events uint32
+	used   uint64               // columns that are not absent in every event, as bits of a row
 	number [numberColumns]int64 // of the last event
 	text   [textColumns]span
 }
@@ -212,6 +213,7 @@ func (c *Collector) append(s *slot, f *flat) {
 		}
 		changed |= 1 << (numberColumns + i)
 	}
+	s.used |= changed
 	b := binary.AppendUvarint(c.arena, changed)
 	for i, v := range f.number {
 		if changed&(1<<i) != 0 {
@@ -417,7 +419,7 @@ func (c *Collector) sealSlot(w *worker, at uint32, rows []uint32, key *seal.Seal
 		last.text[i].length = -1
 	}
 	cols := &w.columns
-	cols.arena = c.arena
+	cols.arena, cols.used = c.arena, s.used|1<<numTime
 	defer func() { cols.arena = nil }()
 	cut := func() {
 		n := len(cols.number[numTime])
@@ -446,7 +448,9 @@ func (c *Collector) sealSlot(w *worker, at uint32, rows []uint32, key *seal.Seal
 			if changed&(1<<i) != 0 {
 				last.number[i] += unzigzag(next())
 			}
-			cols.number[i] = append(cols.number[i], last.number[i])
+			if cols.used&(1<<i) != 0 {
+				cols.number[i] = append(cols.number[i], last.number[i])
+			}
 		}
 		for i := range last.text {
 			if changed&(1<<(numberColumns+i)) != 0 {
@@ -457,7 +461,9 @@ func (c *Collector) sealSlot(w *worker, at uint32, rows []uint32, key *seal.Seal
 					texts += int(length)
 				}
 			}
-			cols.text[i] = append(cols.text[i], last.text[i])
+			if cols.used&(1<<(numberColumns+i)) != 0 {
+				cols.text[i] = append(cols.text[i], last.text[i])
+			}
 		}
 		if len(cols.number[numTime]) == maxEvents || texts >= cutBody {
 			cut()
@@ -482,12 +488,18 @@ func (w *worker) inOrder(n int) {
 	}
 	slices.SortStableFunc(w.order, func(a, b int32) int { return cmp.Compare(times[a], times[b]) })
 	for column := range w.columns.number {
+		if w.columns.used&(1<<column) == 0 {
+			continue
+		}
 		w.numbers = append(w.numbers[:0], w.columns.number[column][:n]...)
 		for i, from := range w.order {
 			w.columns.number[column][i] = w.numbers[from]
 		}
 	}
 	for column := range w.columns.text {
+		if w.columns.used&(1<<(numberColumns+column)) == 0 {
+			continue
+		}
 		w.spans = append(w.spans[:0], w.columns.text[column][:n]...)
 		for i, from := range w.order {
 			w.columns.text[column][i] = w.spans[from]

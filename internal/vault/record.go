@@ -87,6 +87,7 @@ type span struct{ at, length int32 }
 // columns are the events of one capsule before they are laid out.
 type columns struct {
 	arena  []byte
+	used   uint64 // the columns that have values: the others are absent in every event
 	number [numberColumns][]int64
 	text   [textColumns][]span
 }
@@ -153,7 +154,9 @@ func (e *encoder) encode(dst []byte, c *columns, n int, base int64) []byte {
 	e.strings, e.texts = e.strings[:0], e.texts[:0]
 	var present uint64
 	for column := range c.text {
-		if e.textColumn(c, column, n) {
+		if c.used&(1<<(numberColumns+column)) == 0 {
+			e.refs[column] = e.refs[column][:0]
+		} else if e.textColumn(c, column, n) {
 			present |= 1 << (numberColumns + column)
 		}
 	}
@@ -162,6 +165,9 @@ func (e *encoder) encode(dst []byte, c *columns, n int, base int64) []byte {
 		c.number[numTime][i] -= base * 1000
 	}
 	for column := range c.number {
+		if c.used&(1<<column) == 0 {
+			continue
+		}
 		for _, v := range c.number[column][:n] {
 			if v != absent[column] {
 				present |= 1 << column
@@ -194,9 +200,6 @@ func (e *encoder) textColumn(c *columns, column, n int) bool {
 		any = any || s.length >= 0
 	}
 	if !any {
-		for range n {
-			refs = append(refs, 0)
-		}
 		e.refs[column] = refs
 		return false
 	}
@@ -220,7 +223,7 @@ func (e *encoder) textColumn(c *columns, column, n int) bool {
 		before = s
 		refs = append(refs, ref)
 		in := uint32(0)
-		if context >= 0 {
+		if context >= 0 && len(e.refs[context]) > 0 {
 			in = e.refs[context][i]
 		}
 		for int(in) >= len(e.last) {

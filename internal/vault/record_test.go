@@ -30,6 +30,7 @@ func bodyOf(events []Event, base int64) []byte {
 		}
 	}
 	_ = scratch
+	c.used = 1<<(numberColumns+textColumns) - 1
 	return newEncoder().encode(nil, &c, len(events), base)
 }
 
