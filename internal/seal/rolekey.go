@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/hpke"
 	"encoding/base64"
@@ -170,7 +171,11 @@ func ParsePrivateKey(text []byte) (PrivateKey, error) {
 	if err != nil {
 		return PrivateKey{}, bad
 	}
-	return PrivateKey{Suite(lines[1]), key}, nil
+	k := PrivateKey{Suite(lines[1]), key}
+	if again, err := key.Bytes(); err != nil || !bytes.Equal(again, raw) { // X25519 ignores five bits, and writes them as they should be
+		return PrivateKey{}, bad
+	}
+	return k, nil
 }
 
 // Encode is the key as text. It is a secret: it leaves memory only encrypted to holders (package age), or, for the gate, in a
