@@ -150,7 +150,7 @@ func printRow(w io.Writer, r casework.Row) error {
 
 func printResult(w io.Writer, r casework.Result) {
 	if r.Kind == casework.Identify {
-		fmt.Fprintf(w, "case %s: lookup %d, %d left. %d people above the threshold; %d events counted.\n", r.Case, r.Number, r.Left, r.Named, r.Rows)
+		fmt.Fprintf(w, "case %s: lookup %d, %d left. %d people above the threshold.\n", r.Case, r.Number, r.Left, r.Rows)
 	} else {
 		fmt.Fprintf(w, "case %s: lookup %d, %d left. %d rows.\n", r.Case, r.Number, r.Left, r.Rows)
 	}
@@ -159,8 +159,7 @@ func printResult(w io.Writer, r casework.Result) {
 		text string
 	}{
 		{r.Protected, "events of protected destinations were withheld"},
-		{r.Filtered, "events of other categories were left out"},
-		{r.Explained, "events are explained by a permission or a self-report"},
+		{r.Explained, "of them are explained by a permission or a self-report"},
 		{int64(r.Late), "keys came after an approval, with late log lines: nobody approved them, and they stayed shut"},
 		{int64(r.Unopened), "capsules did not open: somebody altered, moved or made them up; tell the data protection officer"},
 	} {

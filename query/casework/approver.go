@@ -108,7 +108,7 @@ func (g *Gate) Bundle(ctx context.Context, number string, role seal.Role, since 
 	if b.Request, b.Path, err = g.proofs(v, since); err != nil {
 		return fail(err)
 	}
-	found, err := g.keys(ctx, v.Decision)
+	found, err := g.keys(ctx, v.Decision, v.record)
 	if err != nil {
 		return fail(err)
 	}
@@ -250,7 +250,7 @@ func (s Scope) index(subject []byte) int {
 
 // keys finds the data keys in the scope of a decision. Those whose share for the gate does not open, or is another person's, are
 // not answered: somebody made them up.
-func (g *Gate) keys(ctx context.Context, d *Decision) ([]gateKey, error) {
+func (g *Gate) keys(ctx context.Context, d *Decision, record []audit.Record) ([]gateKey, error) {
 	if g.p.Vault == nil {
 		return nil, errors.New("there is no vault to look in")
 	}
@@ -262,7 +262,7 @@ func (g *Gate) keys(ctx context.Context, d *Decision) ([]gateKey, error) {
 	var stored []vault.StoredKey
 	if d.Scope.Subject != "" {
 		scope.Subjects = d.Scope.subjects()
-		stored, err = g.p.Vault.Keys(ctx, scope)
+		stored, err = g.personKeys(ctx, d, scope, record)
 	} else {
 		stored, err = g.p.Vault.UnitKeys(ctx, scope, d.Scope.Unit)
 	}
@@ -282,6 +282,40 @@ func (g *Gate) keys(ctx context.Context, d *Decision) ([]gateKey, error) {
 		found = append(found, gateKey{k, s})
 	}
 	return found, nil
+}
+
+// personKeys finds the data keys of a person. On days that the lookup key has forgotten, because their purge is over, only a hold of
+// this case still keeps any.
+func (g *Gate) personKeys(ctx context.Context, d *Decision, scope vault.KeyScope, record []audit.Record) ([]vault.StoredKey, error) {
+	oldest := g.p.Lookup.Oldest()
+	live := scope
+	live.From = max(scope.From, oldest)
+	var stored []vault.StoredKey
+	var err error
+	if live.From <= live.To {
+		if stored, err = g.p.Vault.Keys(ctx, live); err != nil {
+			return nil, err
+		}
+	}
+	if scope.From >= oldest {
+		return stored, nil
+	}
+	for _, r := range record {
+		digest, err := seal.ParseDigest(r.Document)
+		if r.Kind != audit.HoldPlaced || r.Case != d.Case || err != nil {
+			continue
+		}
+		held, err := g.p.Vault.HeldKeys(ctx, scope, vault.HoldID(digest))
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range held {
+			if k.Day < oldest {
+				stored = append(stored, k)
+			}
+		}
+	}
+	return stored, nil
 }
 
 // A gateKey is a stored data key with the gate's own share of it.

@@ -58,7 +58,8 @@
 // # The case store
 //
 // A directory, mode 0700, of one directory for each case, named by a hash, holding the decision, its acts and handovers, each
-// a file encrypted (age) to the gate's recipient, mode 0600, written aside, synced and renamed, never changed. One lock file
+// a file encrypted (age) to the gate's recipient, mode 0600, written aside, synced and linked, never changed. What was handed over is a
+// file of its own, and is removed when the decision has ended: acts stay. One lock file
 // orders all processes. Whoever has the directory but not the gate's identity learns how many cases and acts there are, and when.
 //
 // # The steps of approving
@@ -90,5 +91,10 @@
 //   - Whether the union was really told, and whether an alias list is complete, no machine knows: three people sign for it.
 //   - Late lines of a day in scope, read after the approvals, are under keys that nobody handed over: they are not shown;
 //     their keys are counted in the result.
+//   - A person may have several names in the logs (sign-ins, mail addresses). That they are one person is the requester's word, which
+//     three people sign for.
+//   - At one table the approver's client runs on the gate's machine, and the role's key is in its memory for that moment. Over
+//     distance it never is.
+//   - How much there was of protected destinations or other categories is not told, but to the person's own extract.
 //   - One case number is one decision, in one deployment: a case that goes on needs a new number.
 package casework

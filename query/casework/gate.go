@@ -184,11 +184,15 @@ func (g *Gate) judge(ctx context.Context, c *Case) (*view, error) {
 		return nil, err
 	}
 	v := &view{Case: c, record: record, chain: chain, notes: notes}
-	v.Status = StateOf(Evidence{Decision: c.Decision, Digest: c.Digest, Acts: c.Acts, Record: record, Chain: chain}, g.p.Now())
+	v.Status = StateOf(v.evidence(), g.p.Now())
 	if c.Decision.Deployment != g.p.Deployment {
 		v.Status.State, v.Status.Why = Draft, "it is another deployment's"
 	}
 	return v, nil
+}
+
+func (v *view) evidence() Evidence {
+	return Evidence{Decision: v.Decision, Digest: v.Digest, Acts: v.Acts, Record: v.record, Chain: v.chain}
 }
 
 // Status answers a case with its state. It fails with [ErrNoCase] if there is none. It asks nobody who they are: see
@@ -472,8 +476,17 @@ func (g *Gate) Act(ctx context.Context, signed []byte) (Status, error) {
 	if err != nil {
 		return fail(err)
 	}
+	g.step("act recorded")
+	if after.State != Expired && after.State.over() {
+		if err := g.store.forgetShares(a.Case); err != nil {
+			return fail(err)
+		}
+	}
 	return after.Status, nil
 }
+
+// over says whether nothing can bring a decision back.
+func (s State) over() bool { return slices.Contains([]State{Expired, Revoked, Denied, Closed}, s) }
 
 // statesFor are the states in which an act of a type may be done.
 func statesFor(typ string) []State {
@@ -498,8 +511,31 @@ func joinStates(list []State) string {
 	return strings.Join(names, ", ")
 }
 
+// forgetEnded removes what was handed over for decisions that have ended: backups of the database must not open with it.
+func (g *Gate) forgetEnded(ctx context.Context) error {
+	unlock, err := g.store.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	cases, fault := g.store.Cases()
+	for _, c := range cases {
+		if len(c.handovers) == 0 {
+			continue
+		}
+		v, err := g.judge(ctx, c)
+		// By the record's own clock: one that was wrong for a moment must not end a decision for good.
+		if err == nil && StateOf(v.evidence(), time.Time{}).State.over() {
+			err = g.store.forgetShares(c.Decision.Case)
+		}
+		fault = errors.Join(fault, err)
+	}
+	return fault
+}
+
 // Recover names, on record, every lookup that was begun and never ended: its process died, or the record was not there for the
-// result. It does nothing while a lookup runs. It answers how many it named.
+// result. And it removes what was handed over for decisions that have ended. It does nothing while a lookup runs. It answers how
+// many lookups it named.
 func (g *Gate) Recover(ctx context.Context) (int, error) {
 	n := 0
 	_, err := g.store.idle(func() error {
@@ -523,7 +559,7 @@ func (g *Gate) Recover(ctx context.Context) (int, error) {
 			}
 			n++
 		}
-		return nil
+		return g.forgetEnded(ctx)
 	})
 	if err != nil {
 		return n, fmt.Errorf("recover cases: %w", err)

@@ -29,11 +29,9 @@ type Result struct {
 	Kind      Kind        `json:"kind"`
 	Number    int         `json:"number"`    // of this lookup, from 1
 	Left      int         `json:"left"`      // lookups that are left
-	Rows      int64       `json:"rows"`      // given to the caller; identify: events that were counted
-	Named     int         `json:"named"`     // identify: people above the threshold
-	Protected int64       `json:"protected"` // events withheld, of protected destinations
-	Filtered  int64       `json:"filtered"`  // events of other categories
-	Explained int64       `json:"explained"` // events that a permission or a self-report explains
+	Rows      int64       `json:"rows"`      // given to the caller; identify: people who are above the threshold
+	Protected int64       `json:"protected"` // subject_access only: events withheld, of protected destinations; nobody else is told that there are any
+	Explained int64       `json:"explained"` // rows that a permission or a self-report explains
 	Keys      int         `json:"keys"`      // data keys that were opened
 	Late      int         `json:"late"`      // data keys that came after an approval, and so stay shut
 	Unopened  int         `json:"unopened"`  // capsules that did not open: altered, moved or made up
@@ -73,7 +71,7 @@ func (g *Gate) Lookup(ctx context.Context, number string, request []byte, each f
 	g.step("rows read")
 	counts := map[string]int64{
 		"rows": r.result.Rows, "keys": int64(r.result.Keys), "late": int64(r.result.Late), "unopened": int64(r.result.Unopened),
-		"protected": r.result.Protected, "named": int64(r.result.Named), "number": int64(r.result.Number),
+		"number": int64(r.result.Number),
 	}
 	if err != nil {
 		counts["failed"] = 1
@@ -140,6 +138,7 @@ type run struct {
 	view    *view
 	each    func(Row) error
 	explain func(*vault.Event) string
+	excused func(*vault.Event) bool // it stands behind no finding
 	result  Result
 	digest  hash.Hash
 	counts  map[string]int64 // identify: events of each person
@@ -155,11 +154,7 @@ func (r *run) do(ctx context.Context) error {
 	}
 	defer permit.Forget()
 	r.gate.step("keys opened")
-	explain := r.gate.p.Explain
-	if explain == nil {
-		explain = r.gate.ExplainFor
-	}
-	if r.explain, err = explain(ctx, d); err != nil {
+	if err := r.explanations(ctx); err != nil {
 		return err
 	}
 	if d.Kind == Identify {
@@ -169,7 +164,7 @@ func (r *run) do(ctx context.Context) error {
 		return err
 	}
 	reading, err := r.gate.p.Vault.Read(ctx, permit, func(e vault.Event) error { return r.row(ctx, &e) })
-	r.result.Filtered, r.result.Unopened = int64(reading.Filtered), len(reading.Unopened)
+	r.result.Unopened = len(reading.Unopened)
 	if err != nil {
 		return err
 	}
@@ -180,6 +175,24 @@ func (r *run) do(ctx context.Context) error {
 		return r.names()
 	}
 	return nil
+}
+
+// explanations finds out what explains events: beside rows everything that does, but only what was known before is no finding.
+func (r *run) explanations(ctx context.Context) (err error) {
+	d := r.view.Decision
+	if explain := r.gate.p.Explain; explain != nil {
+		r.explain, err = explain(ctx, d)
+		r.excused = func(e *vault.Event) bool { return r.explain(e) != "" }
+		return err
+	}
+	if r.explain, err = r.gate.ExplainFor(ctx, d); err != nil {
+		return err
+	}
+	known, err := r.gate.Permissions(ctx, d.Tenant)
+	r.excused = func(e *vault.Event) bool {
+		return known.Explained(string(e.Person), Occurrence{At: time.UnixMilli(e.Time).UTC(), Category: string(e.Category), Domain: string(e.Domain)})
+	}
+	return err
 }
 
 // still looks at the state again: a decision that ended while its lookup runs gives no further row.
@@ -210,7 +223,7 @@ func (r *run) permit(ctx context.Context) (*vault.Permit, error) {
 		}
 		handed[a.Role] = shares
 	}
-	found, err := g.keys(ctx, d)
+	found, err := g.keys(ctx, d, r.view.record)
 	if err != nil {
 		return nil, err
 	}
@@ -270,22 +283,20 @@ func (r *run) row(ctx context.Context, e *vault.Event) error {
 		}
 	}
 	if d.Scope.Protected == "" && r.gate.isProtected(e) {
-		r.result.Protected++
-		return nil
-	}
-	why := ""
-	if r.explain != nil {
-		why = r.explain(e)
-	}
-	if why != "" {
-		r.result.Explained++
-	}
-	if d.Kind == Identify {
-		if why == "" { // what was permitted or reported stands behind no finding
-			r.counts[string(e.Person)] += int64(max(e.Count, 1))
-			r.result.Rows++
+		if d.Kind == SubjectAccess {
+			r.result.Protected++
 		}
 		return nil
+	}
+	if d.Kind == Identify {
+		if !r.excused(e) {
+			r.counts[string(e.Person)] += int64(max(e.Count, 1))
+		}
+		return nil
+	}
+	why := r.explain(e)
+	if why != "" {
+		r.result.Explained++
 	}
 	if r.result.Rows++; r.result.Rows > int64(r.gate.p.Config.MaxRows) {
 		r.result.Rows--
@@ -315,7 +326,7 @@ func (r *run) names() error {
 	}
 	slices.Sort(names) // by name: the order must say no more than the band
 	for _, name := range names {
-		r.result.Named++
+		r.result.Rows++
 		row := Row{{"user.name", textOf([]byte(name))}, {"event.count", band(r.counts[name], threshold)}}
 		if err := r.give(row); err != nil {
 			return err

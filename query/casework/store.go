@@ -231,12 +231,6 @@ func (s *Store) read(path string) ([]byte, error) {
 	return content, nil
 }
 
-// A filed is an act as it is stored, with what was handed over beside it.
-type filed struct {
-	Act      string         `json:"act"`
-	Handover *seal.Handover `json:"handover,omitempty"`
-}
-
 // A Case is a decision with its acts, as the store holds them.
 type Case struct {
 	Decision *Decision
@@ -280,17 +274,48 @@ func (s *Store) acts(c *Case) error {
 		if !strings.HasPrefix(name, "act-") {
 			continue
 		}
-		text, err := s.Get(c.Decision.Case, name)
+		act, err := s.Get(c.Decision.Case, name)
 		if err != nil {
 			return err
 		}
-		var f filed
-		if err := json.Unmarshal(text, &f); err != nil {
-			return fmt.Errorf("%w: %s is not an act", ErrStore, name)
+		c.Acts = append(c.Acts, act)
+		if !slices.Contains(names, sharesFile(act)) {
+			continue
 		}
-		c.Acts = append(c.Acts, []byte(f.Act))
-		if f.Handover != nil {
-			c.handovers[seal.DigestOf([]byte(f.Act))] = *f.Handover
+		text, err := s.Get(c.Decision.Case, sharesFile(act))
+		if err != nil {
+			return err
+		}
+		var h seal.Handover
+		if err := json.Unmarshal(text, &h); err != nil {
+			return fmt.Errorf("%w: %s is not what was handed over", ErrStore, sharesFile(act))
+		}
+		c.handovers[seal.DigestOf(act)] = h
+	}
+	return nil
+}
+
+const sharesPrefix = "shares-"
+
+func actFile(act []byte) string {
+	digest := seal.DigestOf(act)
+	return "act-" + hex.EncodeToString(digest[:16])
+}
+
+// sharesFile names what was handed over with an act: a file of its own, since it goes when the decision ends, and the act stays.
+func sharesFile(act []byte) string { return sharesPrefix + strings.TrimPrefix(actFile(act), "act-") }
+
+// forgetShares removes everything that was handed over for a case.
+func (s *Store) forgetShares(number string) error {
+	names, err := s.Names(number)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, sharesPrefix) {
+			if err := s.remove(number, name); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -312,18 +337,21 @@ func (s *Store) open(d *Decision, signed []byte) error {
 	return err
 }
 
-// file files an act. Filing the same again changes nothing: its name is its digest.
+// file files an act, with what is handed over by it. Filing the same again changes nothing: its name is its digest.
 func (s *Store) file(number string, act []byte, h *seal.Handover) error {
-	text, err := json.Marshal(filed{Act: string(act), Handover: h})
-	if err != nil {
-		return fmt.Errorf("write to the case store: %w", err)
+	if h != nil { // first: an act counts with its shares or not at all
+		text, err := json.Marshal(h)
+		if err != nil {
+			return fmt.Errorf("write to the case store: %w", err)
+		}
+		if err := s.Put(number, sharesFile(act), text); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 	}
-	digest := seal.DigestOf(act)
-	err = s.Put(number, "act-"+hex.EncodeToString(digest[:16]), text)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
+	if err := s.Put(number, actFile(act), act); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // Cases reads all cases, by number. One that can't be read is an error in itself, and hides no other.
