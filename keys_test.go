@@ -17,6 +17,7 @@ import (
 
 	"tillsyn/internal/audit"
 	"tillsyn/internal/seal"
+	"tillsyn/schemas"
 )
 
 var errStop = errors.New("stopped by the test")
@@ -960,5 +961,38 @@ func TestKeysCommands(t *testing.T) {
 	run(exitFound, "status")
 	if _, faults, code := typed(t, "", "--config", config, "audit", "verify"); code != exitOK {
 		t.Error("the record does not verify:", faults)
+	}
+}
+
+// What may still need an old key is asked of the database itself, with the rights of a query.
+func TestDataKeysLeft(t *testing.T) {
+	config := DefaultConfig()
+	config.Engine.DataDir = filepath.Join(t.TempDir(), "engine")
+	ctx := t.Context()
+	if _, err := dataKeysLeft(ctx, config, "norrbo", 20_000); err == nil {
+		t.Error("a database without tables says that nothing is left")
+	}
+	if err := runMigrate(ctx, io.Discard, config, migrateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	db, err := openDatabase(ctx, config, schemas.RoleOwner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"web_keys", "mail_keys", "held_keys"} {
+		if err := db.Exec(ctx, "INSERT INTO "+table+" (day, tenant, tag, key) SELECT toDate(20000 + number), 'norrbo', toFixedString('t', 16), toFixedString(toString(number), 16) FROM numbers(3)", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for until, want := range map[seal.Day]uint64{19_999: 0, 20_000: 3, 20_001: 6, 30_000: 9} {
+		if n, err := dataKeysLeft(ctx, config, "norrbo", until); err != nil || n != want {
+			t.Errorf("up to %s there are %d: %v", until, n, err)
+		}
+	}
+	if n, err := dataKeysLeft(ctx, config, "soderbo", 30_000); err != nil || n != 0 {
+		t.Errorf("of another tenant there are %d: %v", n, err)
 	}
 }
