@@ -30,7 +30,7 @@ var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 // A town is a database with sealed events, all the keys there are, and the truth.
 type town struct {
-	t      *testing.T
+	t      testing.TB
 	db     *clickhouse.DB // as the owner, who may do anything
 	store  *vault.Store
 	roles  *ingesttest.Roles
@@ -41,7 +41,7 @@ type town struct {
 	truth  map[string][]string // by subject, in the order of time
 }
 
-func newTown(t *testing.T) *town {
+func newTown(t testing.TB) *town {
 	t.Helper()
 	e := enginetest.Start(t, enginetest.Config(t, nil))
 	cfg := clickhouse.DefaultConfig()
