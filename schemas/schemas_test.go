@@ -105,6 +105,8 @@ func parameters(query string) clickhouse.Params {
 		switch {
 		case kind == "Date":
 			params[name] = "2026-01-01"
+		case kind == "DateTime":
+			params[name] = "2026-01-01 00:00:00"
 		case strings.HasPrefix(kind, "UInt"):
 			params[name] = 1
 		case strings.HasPrefix(kind, "Array(String)"):

@@ -34,6 +34,40 @@
 // permit. Events come in the order of their time. A capsule that is there twice is shown once; one that does not open is
 // reported by its key id, and the rest is shown.
 //
+// # Holding
+//
+//	HoldRegister.Place, Release, List
+//
+// A hold rests on a decision or a request for public records, which whoever calls Place has somebody authorise. What it keeps
+// (persons, units or everybody, by kind and day) is copied at once, as sealed as it is, and again before each purge. The record
+// says which holds are in force and has a salted digest of each scope; the scopes, which are pseudonyms, stand in the table
+// holds. Where the two disagree, or a copy is not its original byte for byte, nothing is purged. Holds add up, never lapse by
+// time, and end when their case does; the copies go with the next purge, and once a day's originals are gone the keys among the
+// copies are the only ones left.
+//
+// # Purging
+//
+//	Plan (pure) -> Purger.Run: lock, clocks, what was begun -> intent on record -> copy what is held, until the record has no new
+//	hold -> drop keys, then capsules -> verify -> certificate on record
+//
+// A day goes as soon as the UTC day is 90 (or as many as configured) days later; with one purge each UTC day nothing lives for 91
+// days. Nothing goes without a retention decision of every tenant whose rows it holds, or by a clock that is off by more than an
+// hour from the database's, from its own running time, or before anything on record.
+//
+// Only DROP PARTITION removes: mutations would leave their literals on disk, TTL and DROP TABLE the bytes. What is verified:
+// no part, active or not, on any server; no detached part; no frozen, temporary or detached copy in the data directories; none of
+// the pieces of ciphertext, which were put on record before, in any file there; and that Kafka lets go of records in time. Backups
+// can't be looked at: the keys are to be kept out of them, and the certificate says what the configuration says.
+//
+// An intent stays open until a certificate answers it: a purge may be killed anywhere, and the next one ends it. What can't be
+// verified is removed all the same, certified by nobody, and looked at again by the next run. A day that was certified and has
+// rows again is removed once more, reported as put back, and certified in the run after; its keys are never served, but those
+// that are held.
+//
+// Limits: the lock and the record are on one machine (or one shared directory). A clock that jumps forward together with the
+// embedded database's is only seen by the process that was running when it did. Statistics of a day outlive it. Several servers
+// must be replicas; shards are purged one by one, each with its own configuration.
+//
 // # Threats
 //
 // Whoever has the database with all its backups, and every key file of ingest and gate, has no plaintext: the shares of
