@@ -36,6 +36,10 @@ type world struct {
 
 	dead   bool
 	faults int // how many more there may be
+
+	process int            // how often it was started
+	live    map[int]string // the data key of each day in this process
+	durable map[string]bool
 }
 
 type modelRecord struct {
@@ -160,6 +164,9 @@ func (s modelSink) Recover(context.Context, Identity) (Recovered, error) {
 		rec.Known, rec.Next = true, max(rec.Next, l.Next)
 	}
 	for _, b := range s.blocks {
+		if b.id.Table == "web_keys" {
+			continue // has no watermark
+		}
 		if b.next > uint64(rec.Next) {
 			if rec.Cut != 0 && uint64(rec.Cut) != b.next {
 				return rec, fmt.Errorf("two interrupted batches: %d and %d", rec.Cut, b.next)
@@ -236,10 +243,14 @@ type modelBatch struct {
 	records []modelRecord
 }
 
-func (b *modelBatch) Begin(at time.Time)       { b.at, b.limit, b.records = at, 1+b.rnd.IntN(9), nil }
-func (b *modelBatch) Full() bool               { return len(b.records) >= b.limit }
-func (b *modelBatch) Inserted(aggregate.Block) {}
-func (b *modelBatch) Tally() Tally             { return Tally{Records: uint64(len(b.records))} }
+func (b *modelBatch) Begin(at time.Time) { b.at, b.limit, b.records = at, 1+b.rnd.IntN(9), nil }
+func (b *modelBatch) Full() bool         { return len(b.records) >= b.limit }
+func (b *modelBatch) Inserted(x aggregate.Block) {
+	if x.Table == "web_keys" {
+		b.durable[x.Columns[0].([]string)[0]] = true
+	}
+}
+func (b *modelBatch) Tally() Tally { return Tally{Records: uint64(len(b.records))} }
 
 func (b *modelBatch) Add(r Record) {
 	i, ok := slices.BinarySearchFunc(b.log, r.Offset, func(m modelRecord, o int64) int { return int(m.offset - o) })
@@ -251,6 +262,9 @@ func (b *modelBatch) Add(r Record) {
 
 func (b *modelBatch) Blocks(w aggregate.Watermark) ([]aggregate.Block, error) {
 	rows := map[BlockID][]string{}
+	if b.live == nil {
+		b.live, b.durable = map[int]string{}, map[string]bool{}
+	}
 	add := func(table string, day int, row string) {
 		id := BlockID{table, time.Unix(int64(day)*86400, 0).UTC()}
 		rows[id] = append(rows[id], row)
@@ -264,6 +278,10 @@ func (b *modelBatch) Blocks(w aggregate.Watermark) ([]aggregate.Block, error) {
 		for i, d := range r.days {
 			add("one", d, fmt.Sprintf("%d.%d", r.offset, i))
 			add("two", d, fmt.Sprintf("%d.%d", r.offset, i))
+			if b.live[d] == "" {
+				b.live[d] = fmt.Sprintf("key %d of process %d", d, b.process)
+			}
+			add("web_capsules", d, fmt.Sprintf("%d.%d|%s", r.offset, i, b.live[d]))
 		}
 	}
 	var ids []BlockID
@@ -277,6 +295,13 @@ func (b *modelBatch) Blocks(w aggregate.Watermark) ([]aggregate.Block, error) {
 		return strings.Compare(a.Table, b.Table)
 	})
 	var out []aggregate.Block
+	for d, key := range b.live {
+		day := time.Unix(int64(d)*86400, 0).UTC()
+		if _, used := rows[BlockID{"web_capsules", day}]; used && !b.durable[key] {
+			out = append(out, aggregate.Block{Table: "web_keys", Day: day, Columns: []any{[]string{key}, []uint64{w.Next}, []time.Time{w.BegunAt}}})
+		}
+	}
+	slices.SortFunc(out, func(x, y aggregate.Block) int { return x.Day.Compare(y.Day) })
 	for _, id := range ids {
 		out = append(out, aggregate.Block{Table: id.Table, Day: id.Day,
 			Columns: []any{rows[id], []uint64{w.Next}, []time.Time{w.BegunAt}}})
@@ -286,9 +311,20 @@ func (b *modelBatch) Blocks(w aggregate.Watermark) ([]aggregate.Block, error) {
 
 // violation is what the checker finds wrong when the log has been read to its end.
 func (w *world) violation() string {
-	count := map[string]int{}
+	count, keys := map[string]int{}, map[string]bool{}
 	for _, b := range w.blocks {
 		for _, row := range b.rows {
+			if b.id.Table == "web_keys" {
+				keys[row] = true
+			}
+		}
+	}
+	for _, b := range w.blocks {
+		for _, row := range b.rows {
+			row, key, sealed := strings.Cut(row, "|")
+			if sealed && !keys[key] {
+				return fmt.Sprintf("%s is sealed under a key that is not in", row)
+			}
 			count[b.id.Table+" "+row]++
 		}
 	}
@@ -300,7 +336,7 @@ func (w *world) violation() string {
 			}
 		}
 		for i := range r.days {
-			for _, table := range []string{"one", "two"} {
+			for _, table := range []string{"one", "two", "web_capsules"} {
 				if n := count[fmt.Sprintf("%s %d.%d", table, r.offset, i)]; n+reject != 1 {
 					return fmt.Sprintf("record %d day %d is %d times in %s and %d times rejected", r.offset, r.days[i], n, table, reject)
 				}
@@ -346,6 +382,10 @@ func try(seed uint64, batches int, sink func(*world) Sink) string {
 		if strings.Contains(err.Error(), "two interrupted") {
 			return err.Error()
 		}
+		if w.dead {
+			w.process++
+			w.live, w.durable = nil, nil
+		}
 		w.dead = false
 	}
 	return "no end"
@@ -370,7 +410,26 @@ type (
 	forgetsCut   struct{ modelSink }
 	forgetsClock struct{ modelSink }
 	noKill       struct{ modelSink }
+	keysLate     struct {
+		modelSink
+		held *[]func()
+	}
 )
+
+func (s keysLate) Insert(ctx context.Context, id Identity, first, next int64, b aggregate.Block) error {
+	if b.Table == "web_keys" {
+		*s.held = append(*s.held, func() { s.modelSink.Insert(ctx, id, first, next, b) })
+		return nil
+	}
+	if err := s.modelSink.Insert(ctx, id, first, next, b); err != nil {
+		return err
+	}
+	for _, insert := range *s.held {
+		insert()
+	}
+	*s.held = nil
+	return nil
+}
 
 func (s ledgerFirst) Insert(ctx context.Context, id Identity, first, next int64, b aggregate.Block) error {
 	*s.held = append(*s.held, func() { s.modelSink.Insert(ctx, id, first, next, b) })
@@ -423,6 +482,7 @@ func TestRunnerModelFindsBrokenOrders(t *testing.T) {
 		"the batch is cut elsewhere":            func(w *world) Sink { return forgetsCut{modelSink{w}} },
 		"the batch's clock moves":               func(w *world) Sink { return forgetsClock{modelSink{w}} },
 		"late inserts are not ended":            func(w *world) Sink { return noKill{modelSink{w}} },
+		"keys after capsules":                   func(w *world) Sink { return keysLate{modelSink{w}, &[]func(){}} },
 	} {
 		found := -1
 		for seed := range 1000 {

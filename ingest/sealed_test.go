@@ -41,7 +41,6 @@ func (w *town) account() *ingesttest.Account {
 func compareVault(t *testing.T, db *clickhouse.DB, roles *ingesttest.Roles, a *ingesttest.Account) ingesttest.Opened {
 	t.Helper()
 	want, shown := a.Events(), 0
-	before := int64(0)
 	sum := roles.OpenAll(t, db, func(e *vault.Event) {
 		text := ingesttest.Describe(e)
 		a.Add(text, -1)
@@ -49,9 +48,7 @@ func compareVault(t *testing.T, db *clickhouse.DB, roles *ingesttest.Roles, a *i
 			shown++
 			t.Logf("not in the truth: %s", text)
 		}
-		before = e.Time
 	})
-	_ = before
 	if lost, extra := a.Rest(); lost+extra > 0 || sum.Events != want {
 		t.Errorf("%d events are in the vault, %d must be: %d are missing, %d are too many", sum.Events, want, lost, extra)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -267,6 +268,9 @@ func (a *Account) Add(text string, times int32) {
 		delete(a.count, h)
 	}
 }
+
+// Clone is a copy of a.
+func (a *Account) Clone() *Account { return &Account{a.seed, maps.Clone(a.count), a.n} }
 
 // Events is how many are in.
 func (a *Account) Events() int { return a.n }
