@@ -52,9 +52,13 @@ type rowsOptions struct {
 }
 
 func (g *openedGate) runLookup(ctx context.Context, w, about io.Writer, who *caller, number string, o rowsOptions) (err error) {
-	if n, err := g.Recover(ctx); err != nil {
+	n, err := g.Recover(ctx)
+	switch {
+	case errors.Is(err, casework.ErrStore): // another case's file: this one may be whole
+		fmt.Fprintln(about, err)
+	case err != nil:
 		return err
-	} else if n > 0 {
+	case n > 0:
 		fmt.Fprintf(about, "%d lookups of before were begun and never ended: the record says so now\n", n)
 	}
 	// A case that there is not goes the same way as one that is another's: the gate refuses both, and records it.

@@ -3,6 +3,7 @@ package casework
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -370,6 +371,7 @@ func TestGate(t *testing.T) {
 		{"killed while a decision is revoked", (*house).testKilledRevocation},
 		{"killed while a lookup runs", (*house).testKilledLookup},
 		{"a damaged store", (*house).testDamagedStore},
+		{"a record that began a new segment", (*house).testRotatedRecord},
 		{"shares go when the decision ends", (*house).testSharesGo},
 		{"held days that the lookup key has forgotten", (*house).testForgottenDays},
 	} {
@@ -684,7 +686,7 @@ func (h *house) testTooFew() {
 	}
 	for role, key := range h.keys { // an approver alone: the gate's share is another's
 		for _, k := range found[:1] {
-			if _, _, err := key.OpenGateShare(k.Wrapped, k.Binding(deployment, nil)); err == nil {
+			if _, _, err := key.OpenGateShare(k.Wrapped, k.Binding(deployment, nil), h.db.lookup.Key().Origin()); err == nil {
 				h.t.Error(role, "opens the gate's share")
 			}
 		}
@@ -1279,5 +1281,51 @@ func (h *house) testForgottenDays() {
 	}
 	if _, err := register.Release(h.t.Context(), d.Case, "tillsyn", func(context.Context) error { return nil }); err != nil {
 		h.t.Fatal(err)
+	}
+}
+
+// What an approver's client remembers of an old segment leads on through the new ones.
+func (h *house) testRotatedRecord() {
+	a := h.approver("hr-1")
+	d := h.request(func(d *Decision) { d.Case = "KS 1" })
+	a.Memory = get(a.Open(first(h.gate.Bundle(h.t.Context(), d.Case, seal.HR, nil)))).Memory
+	for range 2 {
+		get(h.log.Rotate(h.t.Context(), "tillsyn"))
+	}
+	if _, _, err := h.gate.Bundle(h.t.Context(), d.Case, seal.HR, []byte(a.Memory.Checkpoint)); err == nil {
+		h.t.Error("a request of an old segment is proved by a checkpoint of the new one")
+	}
+	d = h.request(func(d *Decision) { d.Case = "KS 2" })
+	text := first(h.gate.Bundle(h.t.Context(), d.Case, seal.HR, []byte(a.Memory.Checkpoint)))
+	o, err := a.Open(text)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	var b bundle
+	if err := json.Unmarshal(text, &b); err != nil || len(b.Path) != 5 {
+		h.t.Fatal(len(b.Path), err)
+	}
+	for i := range b.Path[:4] { // the last leads from the newest checkpoint to itself
+		short := b
+		short.Path = slices.Delete(slices.Clone(b.Path), i, i+1)
+		if _, err := a.Open(get(jsonOf(short))); err == nil {
+			h.t.Errorf("the way from the old segment was taken without part %d", i)
+		}
+	}
+	a.Memory = o.Memory
+	if _, err := a.Open(text); err != nil {
+		h.t.Error("the same again:", err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+	err := Config{}.Validate()
+	for _, key := range []string{"dir", "lock_timeout", "max_rows"} {
+		if err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("nothing is said about %s: %v", key, err)
+		}
 	}
 }
