@@ -42,7 +42,6 @@ func TestKillBeforeEveryFileChangeOfAPurge(t *testing.T) {
 	e := engineOf(base)
 	d := base.today() - 90
 	base.fill(Web, d, 12, 2)
-	base.fill(Mail, base.today()-60, 5, 1)
 	base.fill(Web, d+1, 3, 1)
 	want := base.sourceSum(Web, d, 4)
 	o := base.order("HR 1/26", HoldRow{Web, d, "", base.tag(Web, d, 4)})
@@ -72,7 +71,7 @@ func TestKillBeforeEveryFileChangeOfAPurge(t *testing.T) {
 		certified := a.entries(audit.PurgeCertificate)
 		a.engine.Env = nil
 		a.start()
-		left := a.number("SELECT (SELECT count() FROM web_keys WHERE tenant != '') + (SELECT count() FROM web_capsules WHERE mark = 0) + (SELECT count() FROM mail_keys) + (SELECT count() FROM mail_capsules)")
+		left := a.number("SELECT (SELECT count() FROM web_keys WHERE tenant != '') + (SELECT count() FROM web_capsules WHERE mark = 0)")
 		if len(certified) > 0 && left != 3+3 {
 			t.Fatalf("killed before change %d: certified, and %d rows are left", at, left)
 		}
@@ -109,7 +108,7 @@ func TestKillBeforeEveryFileChangeOfAPurge(t *testing.T) {
 		})
 	}
 	tried := 0
-	for at := 1; at <= points+5; at += step {
+	for at := 1 + rand.IntN(step); at <= points+5; at += step {
 		next <- at
 		tried++
 	}

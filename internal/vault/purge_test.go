@@ -105,7 +105,7 @@ func (a *archive) purger(db *clickhouse.DB) *Purger {
 		Kafka: func(context.Context) ([]KafkaTopic, error) { return a.kafka, nil },
 	}
 	p.Config.Lock = filepath.Join(a.dir, "purge.lock")
-	p.Config.Settle = 5 * time.Second
+	p.Config.Settle = time.Minute
 	p.Config.DataPaths = []string{filepath.Join(a.engine.DataDir, "clickhouse")}
 	return p
 }
