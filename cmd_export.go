@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"text/tabwriter"
 	"time"
@@ -340,4 +341,52 @@ func (g *openedGate) runExportRemove(ctx context.Context, w io.Writer, asJSON bo
 		err = foundErrorf("%d exports were altered, are missing, or can't be reached", bad)
 	}
 	return err
+}
+
+// removeEnded removes what has no case any more: exports of cases that ended, and permissions that explain nothing. Without a gate
+// there is nothing to remove.
+func removeEnded(ctx context.Context, cfg Config) (done []casework.ExportRemoval, permissions int, err error) {
+	if _, err := os.Stat(cfg.Keys.Gate); errors.Is(err, os.ErrNotExist) {
+		return nil, 0, nil
+	}
+	g, err := openGate(ctx, cfg, time.Now, false)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { err = errors.Join(err, g.Close()) }()
+	done, err = g.RemoveExports(ctx, cfg.Disclosure.KeepExports)
+	tenants, fault := g.keys.tenants()
+	err = errors.Join(err, fault)
+	for _, tenant := range tenants {
+		n, fault := g.RemovePermissions(ctx, tenant)
+		permissions, err = permissions+n, errors.Join(err, fault)
+	}
+	return done, permissions, err
+}
+
+// keepRemovingEnded does so every hour, until it is told to stop.
+func keepRemovingEnded(ctx context.Context, cfg Config, log *slog.Logger) {
+	hourly := time.NewTicker(time.Hour)
+	defer hourly.Stop()
+	for {
+		done, permissions, err := removeEnded(ctx, cfg)
+		outcomes := map[string]int{}
+		for _, r := range done {
+			outcomes[r.Outcome]++
+		}
+		if n := len(done) - outcomes[casework.ExportRemoved]; n > 0 {
+			log.Warn("exports of ended cases were altered, are missing or out of reach: see 'tillsyn export remove'", "exports", n)
+		}
+		if len(done)+permissions > 0 {
+			log.Info("removed what has no case any more", "exports", outcomes[casework.ExportRemoved], "permissions", permissions)
+		}
+		if err != nil && ctx.Err() == nil {
+			log.Error("remove what has no case any more", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-hourly.C:
+		}
+	}
 }

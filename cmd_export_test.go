@@ -229,7 +229,9 @@ func TestWhatLeavesACase(t *testing.T) {
 }
 
 // changed is a draft with parts of it replaced.
-func changed(draft string, replace ...string) string { return strings.NewReplacer(replace...).Replace(draft) }
+func changed(draft string, replace ...string) string {
+	return strings.NewReplacer(replace...).Replace(draft)
+}
 
 // fill fills in a draft: names and values in turn.
 func fill(draft string, values ...string) string {

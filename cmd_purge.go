@@ -92,7 +92,12 @@ func runPurge(ctx context.Context, w io.Writer, cfg Config, o purgeOptions) erro
 		return err
 	}
 	p.AcceptClock = o.acceptClock
-	return purgeError(errors.Join(purge(ctx, w, p, o), closer()))
+	err = purgeError(errors.Join(purge(ctx, w, p, o), closer()))
+	if o.run {
+		_, _, fault := removeEnded(ctx, cfg) // exports go with their cases, whatever became of the rest
+		err = errors.Join(err, fault)
+	}
+	return err
 }
 
 func purge(ctx context.Context, w io.Writer, p *vault.Purger, o purgeOptions) error {

@@ -117,7 +117,7 @@ func runServe(ctx context.Context, errOut io.Writer, cfg Config, ready func(addr
 
 	background, stopBackground := context.WithCancel(ctx)
 	defer stopBackground()
-	faults := make(chan error, 4)
+	faults := make(chan error, 5)
 	go func() {
 		in.keep(background)
 		faults <- nil
@@ -131,9 +131,13 @@ func runServe(ctx context.Context, errOut io.Writer, cfg Config, ready func(addr
 		}
 		faults <- purges.Run(background)
 	}()
+	go func() {
+		keepRemovingEnded(background, cfg, log)
+		faults <- nil
+	}()
 	err = in.Kafka(ctx, consumer)
 	stopBackground()
-	err = errors.Join(err, <-faults, <-faults, <-faults, <-faults)
+	err = errors.Join(err, <-faults, <-faults, <-faults, <-faults, <-faults)
 	if err != nil && errors.Is(err, context.Canceled) {
 		err = nil // it was told to stop
 	}
