@@ -187,6 +187,7 @@ func (w *testTown) compare(t testing.TB, db *clickhouse.DB) {
 	}
 	if w.Config().Format == "squid_native" { // the format that TruthOf knows
 		want := w.sealed.Events()
+		w.roles.Learn(t, w.cfg.Vault.LookupKey)
 		found := w.roles.OpenAll(t, db, func(e *vault.Event) { w.sealed.Add(ingesttest.Describe(e), -1) })
 		if lost, extra := w.sealed.Rest(); lost+extra > 0 || found.Events != want || want == 0 {
 			t.Errorf("%d events are in the vault, %d must be: %d are missing, %d are too many", found.Events, want, lost, extra)

@@ -181,7 +181,7 @@ func (o *keyTown) sealed(r *seal.Register) (seal.WrappedKey, seal.Binding) {
 	s, err := r.Sealer("staff")
 	o.must(err)
 	b := seal.Binding{Deployment: "norrbo", Tenant: "skola", Population: "staff", Unit: "gymnasiet", Kind: "web", Subject: []byte("anna"), Day: 20_000, Tag: seal.Tag{1}}
-	_, w, err := s.NewKey(b)
+	_, w, err := s.NewKey(b, seal.OriginKey{1})
 	o.must(err)
 	return w, b
 }
@@ -244,7 +244,7 @@ func TestKeysStory(t *testing.T) {
 		t.Errorf("the gate has %d keys", len(keys.Gate.Keys))
 	}
 	for i, w := range []seal.WrappedKey{after, before} {
-		if _, _, err := keys.Gate.Keys[i].OpenGateShare(w, b); err != nil {
+		if _, _, err := keys.Gate.Keys[i].OpenGateShare(w, b, seal.OriginKey{1}); err != nil {
 			t.Error("the gate's key", i, err)
 		}
 	}

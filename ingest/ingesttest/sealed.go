@@ -24,6 +24,7 @@ import (
 // Roles are the private keys of all four roles of some tenants: what no process of tillsyn ever has together.
 type Roles struct {
 	Deployment string
+	Origins    []seal.OriginKey // of the lookup keys that sealed
 	Keys       map[seal.Role]seal.PrivateKey
 	public     map[seal.Role]seal.PublicKey
 }
@@ -64,6 +65,7 @@ func (r *Roles) Writer(t testing.TB, now func() time.Time, tenants ...string) *v
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.Origins = append(r.Origins, lookup.Key().Origin())
 	ring, err := vault.NewKeyring(20_000)
 	if err != nil {
 		t.Fatal(err)
@@ -116,9 +118,28 @@ func (r *Roles) WriteRegister(t testing.TB, dir, tenant string) {
 	}
 }
 
+// Learn reads the key of origin from the file of a lookup key.
+func (r *Roles) Learn(t testing.TB, path string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := seal.ParseLookupKey(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Origins = append(r.Origins, k.Origin())
+}
+
 // OpenKey puts a data key together from all four shares, and answers whose it is.
 func (r *Roles) OpenKey(k vault.StoredKey) (seal.OpeningKey, []byte, error) {
-	share, subject, err := r.Keys[seal.Gate].OpenGateShare(k.Wrapped, k.Binding(r.Deployment, nil))
+	share, subject, err := seal.Share{}, []byte(nil), seal.ErrNotOpened
+	for _, origin := range r.Origins {
+		if share, subject, err = r.Keys[seal.Gate].OpenGateShare(k.Wrapped, k.Binding(r.Deployment, nil), origin); err == nil {
+			break
+		}
+	}
 	if err != nil {
 		return seal.OpeningKey{}, nil, err
 	}

@@ -29,7 +29,7 @@ func newSealedDay(t testing.TB, suite Suite) sealedDay {
 	t.Helper()
 	sealer, keys := office(t, suite)
 	d := sealedDay{binding: binding(), keys: keys, shares: map[Role]Share{}}
-	key, w, err := sealer.NewKey(d.binding)
+	key, w, err := sealer.NewKey(d.binding, ours)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func newSealedDay(t testing.TB, suite Suite) sealedDay {
 		}
 		d.shares[r] = s
 	}
-	s, _, err := keys[Gate].OpenGateShare(w, d.binding)
+	s, _, err := keys[Gate].OpenGateShare(w, d.binding, ours)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestShareOpensForItsBindingOnly(t *testing.T) {
 				t.Errorf("%s: the share of %s opens for another %s", name, r, name)
 			}
 		}
-		if _, _, err := d.keys[Gate].OpenGateShare(d.wrapped, b); err == nil && !strings.Contains(name, "subject") {
+		if _, _, err := d.keys[Gate].OpenGateShare(d.wrapped, b, ours); err == nil && !strings.Contains(name, "subject") {
 			t.Errorf("%s: the gate's share opens for another", name)
 		}
 	}
@@ -166,7 +166,7 @@ func TestShareOpensForItsBindingOnly(t *testing.T) {
 	if _, err := d.keys[Gate].OpenShare(d.wrapped, Gate, d.binding); err == nil {
 		t.Error("OpenShare opens the gate's share")
 	}
-	if _, _, err := d.keys[HR].OpenGateShare(d.wrapped, d.binding); !errors.Is(err, ErrNotOpened) {
+	if _, _, err := d.keys[HR].OpenGateShare(d.wrapped, d.binding, ours); !errors.Is(err, ErrNotOpened) {
 		t.Error("a role's key opens the gate's share:", err)
 	}
 }
@@ -178,7 +178,7 @@ func TestNamesAreOfOneLength(t *testing.T) {
 	for _, name := range []string{"a", "anna", "anna.svensson@norrbo.example", "0123456789012345678901234"} {
 		b := binding()
 		b.Subject = []byte(name)
-		_, w, err := sealer.NewKey(b)
+		_, w, err := sealer.NewKey(b, ours)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -391,10 +391,10 @@ func TestZeroValuesRefuse(t *testing.T) {
 		"lookup key, tagger":        func() error { _, err := LookupKey{}.Tagger(5); return err },
 		"lookup key, forget":        func() error { _, err := LookupKey{}.Forget(5); return err },
 		"lookup key, check":         func() error { _, err := LookupKey{}.Check(5); return err },
-		"sealer":                    func() error { _, _, err := new(Sealer).NewKey(d.binding); return err },
-		"no sealer":                 func() error { _, _, err := (*Sealer)(nil).NewKey(d.binding); return err },
+		"sealer":                    func() error { _, _, err := new(Sealer).NewKey(d.binding, ours); return err },
+		"no sealer":                 func() error { _, _, err := (*Sealer)(nil).NewKey(d.binding, ours); return err },
 		"private key, share":        func() error { _, err := PrivateKey{}.OpenShare(d.wrapped, HR, d.binding); return err },
-		"private key, gate's share": func() error { _, _, err := PrivateKey{}.OpenGateShare(d.wrapped, d.binding); return err },
+		"private key, gate's share": func() error { _, _, err := PrivateKey{}.OpenGateShare(d.wrapped, d.binding, ours); return err },
 		"private key, encode":       func() error { _, err := PrivateKey{}.Encode(); return err },
 		"private key, answer":       func() error { _, err := PrivateKey{}.Answer(nil, "x"); return err },
 		"public key, challenge":     func() error { _, _, err := PublicKey{}.Challenge("x"); return err },
@@ -450,7 +450,7 @@ func TestZeroValuesRefuse(t *testing.T) {
 		"subject": func(b *Binding) { b.Subject = nil }, "tag": func(b *Binding) { b.Tag = Tag{} }} {
 		b := binding()
 		change(&b)
-		if _, _, err := s.NewKey(b); err == nil {
+		if _, _, err := s.NewKey(b, ours); err == nil {
 			t.Errorf("a data key without a %s", name)
 		}
 	}
@@ -615,5 +615,42 @@ func TestMutatedNotesAreRefused(t *testing.T) {
 	}
 	if same > n/10 {
 		t.Errorf("%d of %d mutations changed nothing", same, n)
+	}
+}
+
+// Who can write to the database, knows every public key and the subject's tag plants a key, and would seal under it what he likes:
+// the gate refuses it, also with a mark taken from a true key of the same person and day.
+func TestPlantedKey(t *testing.T) {
+	d := newSealedDay(t, X25519)
+	public := map[Role]PublicKey{}
+	for r, k := range d.keys {
+		public[r] = k.Public()
+	}
+	forger, err := NewSealer(d.binding.Deployment, public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, planted, err := forger.NewKey(d.binding, OriginKey{9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.keys[Gate].OpenGateShare(planted, d.binding, ours); !errors.Is(err, ErrNotOpened) {
+		t.Error("a planted key is taken:", err)
+	}
+	mixed := planted
+	mixed.Shares[3] = d.wrapped.Shares[3]
+	if _, _, err := d.keys[Gate].OpenGateShare(mixed, d.binding, ours); !errors.Is(err, ErrNotOpened) {
+		t.Error("the gate's share of another key is taken:", err)
+	}
+	mixed.ID = d.wrapped.ID // three shares of his own making beside a true one: a data key that he can't know
+	share, _, err := d.keys[Gate].OpenGateShare(mixed, d.binding, ours)
+	if err != nil || share != d.shares[Gate] {
+		t.Error(err)
+	}
+	if _, _, err := forger.NewKey(d.binding, OriginKey{}); err == nil {
+		t.Error("a key without origin was drawn")
+	}
+	if _, _, err := d.keys[Gate].OpenGateShare(d.wrapped, d.binding, OriginKey{}); err == nil {
+		t.Error("the zero key of origin takes everything")
 	}
 }

@@ -12,7 +12,7 @@ func BenchmarkNewKey(b *testing.B) {
 			to := binding()
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, err := s.NewKey(to); err != nil {
+				if _, _, err := s.NewKey(to, ours); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -3,6 +3,7 @@ package seal
 import (
 	"bytes"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -13,6 +14,7 @@ import (
 )
 
 const (
+	labelOrigin   = "tillsyn v1 origin"
 	labelShare    = "tillsyn v1 share"
 	labelDataKey  = "tillsyn v1 data key"
 	labelHandover = "tillsyn v1 handover"
@@ -137,15 +139,18 @@ func NewSealer(deployment string, recipients map[Role]PublicKey) (*Sealer, error
 	return s, nil
 }
 
-// NewKey draws a data key for b, whose Deployment and Key it fills in. The wrapped key must be stored before anything that the
-// key sealed.
-func (s *Sealer) NewKey(b Binding) (*SealingKey, WrappedKey, error) {
+// NewKey draws a data key for b, whose Deployment and Key it fills in, and marks it with the key of origin. The wrapped key must be
+// stored before anything that the key sealed.
+func (s *Sealer) NewKey(b Binding, origin OriginKey) (*SealingKey, WrappedKey, error) {
 	var w WrappedKey
 	if s == nil || !s.valid {
 		return nil, w, errors.New("this Sealer has no keys; take one from NewSealer")
 	}
 	if b.Tenant == "" || b.Kind == "" || len(b.Subject) == 0 || b.Tag == (Tag{}) {
 		return nil, w, errors.New("a data key needs a tenant, a kind, a subject and its tag")
+	}
+	if origin == (OriginKey{}) {
+		return nil, w, errors.New("a data key needs the key of origin")
 	}
 	rand.Read(w.ID[:])
 	b.Deployment, b.Key = s.deployment, w.ID
@@ -154,7 +159,7 @@ func (s *Sealer) NewKey(b Binding) (*SealingKey, WrappedKey, error) {
 		rand.Read(shares[i][:])
 		plain := shares[i][:]
 		if r == Gate {
-			plain = withSubject(plain, b.Subject)
+			plain = withSubject(append(plain[:shareSize:shareSize], b.origin(origin, shares[i])...), b.Subject)
 		}
 		var err error
 		if w.Shares[i], err = s.recipients[i].seal(b.info(r), plain); err != nil {
@@ -190,8 +195,9 @@ func (k PrivateKey) OpenShare(w WrappedKey, r Role, b Binding) (Share, error) {
 	return Share(plain), nil
 }
 
-// OpenGateShare opens the gate's share in a key that was made for b, where only b.Subject need not be known: it answers that too.
-func (k PrivateKey) OpenGateShare(w WrappedKey, b Binding) (Share, []byte, error) {
+// OpenGateShare opens the gate's share in a key that was made for b, where only b.Subject need not be known: it answers that too. It
+// refuses a key that was not marked with the key of origin: one that somebody else drew, who could seal anything under it.
+func (k PrivateKey) OpenGateShare(w WrappedKey, b Binding, origin OriginKey) (Share, []byte, error) {
 	var s Share
 	b.Key = w.ID
 	plain, err := k.open(b.info(Gate), w.Shares[3])
@@ -199,36 +205,57 @@ func (k PrivateKey) OpenGateShare(w WrappedKey, b Binding) (Share, []byte, error
 		return s, nil, ErrNotOpened
 	}
 	subject, ok := subjectOf(plain)
-	if !ok {
+	if !ok || origin == (OriginKey{}) {
+		return s, nil, ErrNotOpened
+	}
+	b.Subject = subject
+	if !hmac.Equal(plain[shareSize:gateSize], b.origin(origin, Share(plain[:shareSize]))) {
 		return s, nil, ErrNotOpened
 	}
 	return Share(plain[:shareSize]), subject, nil
 }
 
-// subjectStep is what the gate's plaintext is padded to a multiple of, so that its length tells the length of hardly any name.
-const subjectStep = 64
+// origin is the mark of a data key: whoever does not have the gate's share cannot know the data key, so it is enough to mark that
+// share, with all that the key is for.
+func (b *Binding) origin(key OriginKey, gate Share) []byte {
+	mac := hmac.New(sha256.New, key[:])
+	mac.Write(framed([]byte(labelOrigin), b.info(Manager), gate[:]))
+	return mac.Sum(nil)[:originSize]
+}
 
-// withSubject is the gate's plaintext: its share, the length of the subject as 4 bytes, big endian, the subject, and zeros up to
-// a multiple of subjectStep.
-func withSubject(share, subject []byte) []byte {
-	n := shareSize + 4 + len(subject)
-	plain := make([]byte, (n+subjectStep-1)/subjectStep*subjectStep)
-	copy(plain, share)
-	binary.BigEndian.PutUint32(plain[shareSize:], uint32(len(subject)))
-	copy(plain[shareSize+4:], subject)
+const (
+	originSize = 16
+	gateSize   = shareSize + originSize // of what precedes the subject in the gate's plaintext
+)
+
+// A subject is padded to subjectLeast bytes, or to some times subjectStep more, so that the length of the gate's plaintext tells the
+// length of hardly any name.
+const subjectLeast, subjectStep = 28, 64
+
+// withSubject is the gate's plaintext: head, which is its share and the mark of origin, the length of the subject as 4 bytes, big
+// endian, the subject, and zeros.
+func withSubject(head, subject []byte) []byte {
+	n := subjectLeast
+	for n < len(subject) {
+		n += subjectStep
+	}
+	plain := make([]byte, gateSize+4+n)
+	copy(plain, head)
+	binary.BigEndian.PutUint32(plain[gateSize:], uint32(len(subject)))
+	copy(plain[gateSize+4:], subject)
 	return plain
 }
 
 func subjectOf(plain []byte) ([]byte, bool) {
-	if len(plain) < shareSize+4 {
+	if len(plain) < gateSize+4 {
 		return nil, false
 	}
-	n := int(binary.BigEndian.Uint32(plain[shareSize:]))
-	if n == 0 || n > len(plain)-shareSize-4 {
+	n := int(binary.BigEndian.Uint32(plain[gateSize:]))
+	if n == 0 || n > len(plain)-gateSize-4 {
 		return nil, false
 	}
-	subject := plain[shareSize+4 : shareSize+4+n]
-	return subject, bytes.Equal(plain, withSubject(plain[:shareSize], subject))
+	subject := plain[gateSize+4 : gateSize+4+n]
+	return subject, bytes.Equal(plain, withSubject(plain[:gateSize], subject))
 }
 
 // combine makes the data key of four shares, in the order of [Roles].

@@ -6,6 +6,9 @@ import (
 	"testing"
 )
 
+// ours is the key of origin of all tests.
+var ours = OriginKey{1, 2, 3}
+
 // office is a set of role keys and a sealer for them.
 func office(t testing.TB, suite Suite) (*Sealer, map[Role]PrivateKey) {
 	t.Helper()
@@ -32,7 +35,7 @@ func TestApprovingIsOpeningShares(t *testing.T) {
 	for _, suite := range Suites() {
 		sealer, keys := office(t, suite)
 		b := binding()
-		key, wrapped, err := sealer.NewKey(b)
+		key, wrapped, err := sealer.NewKey(b, ours)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +64,7 @@ func TestApprovingIsOpeningShares(t *testing.T) {
 		}
 		unnamed := b
 		unnamed.Subject = nil
-		own, subject, err := keys[Gate].OpenGateShare(wrapped, unnamed)
+		own, subject, err := keys[Gate].OpenGateShare(wrapped, unnamed, ours)
 		if err != nil || string(subject) != "anna" {
 			t.Fatal(suite, "the gate's share:", err)
 		}

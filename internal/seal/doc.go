@@ -48,7 +48,7 @@
 //
 // Without K(day) a tag names nobody, and the tags of two days, tenants or subjects have nothing in common. Whoever has K(day) and a
 // list of staff can compute the tags of that day and all later ones, of no earlier one: purge moves the key on. It is held by
-// ingest and by the gate.
+// ingest and by the gate, in one file with the key of origin, which makes no tags and is not moved on: it marks data keys as ours.
 //
 // # Data keys
 //
@@ -59,7 +59,10 @@
 //	info(role) = framed("share", role, deployment, tenant, population, unit, kind, subject, day, tag, key id); for the gate the
 //	             subject is empty
 //	stored     = HPKE(role's public key, info(role), share(role)) for each role
-//	the gate's = HPKE(gate's public key, info(gate), share(gate) | length of subject, 4 bytes | subject | zeros up to n*64 bytes)
+//	origin     = HMAC-SHA-256(key of origin, framed("origin", info(manager), share(gate))) cut to 16 bytes
+//	the gate's = HPKE(gate's public key, info(gate), share(gate) | origin | length of subject, 4 bytes | subject | zeros to 28+n*64 bytes)
+//
+// The mark of origin says that one of our ingesters drew the key: whoever can write to the database alone can't plant one.
 //
 // Three things follow. An approver's client takes the subject from the decision that it shows, so nobody can hand it another
 // person's share: it would not open. The gate can learn from its own share whose key it is, which is how "identify" learns names;
@@ -136,10 +139,9 @@
 //
 // # Stated limits
 //
-//   - HPKE's base mode does not say who sealed. Who can write to the database and knows a subject's tag of a day (from the lookup
-//     key, or by watching when a row appears) can plant a key and capsules for that subject: they open like true ones. Against this
-//     stand the grants (ingest alone inserts), the ledger, in which the number of events per offset range is kept, and Kafka while
-//     it keeps the lines. Rows of a lookup are therefore pointers to be checked, not proof by themselves.
+//   - HPKE's base mode does not say who sealed, so a data key carries the mark of origin: the gate refuses one that was drawn by
+//     somebody without the key file of ingest, and without the data key nobody makes capsules that open under it. Who has that file,
+//     or is root on ingest or gate, can still make up events: he could as well make up lines in Kafka.
 //   - AES-GCM does not commit to its key: an approver who gives a false share and a database administrator who makes the capsule to
 //     fit could together have something else appear. Two people, one of them an approver.
 //   - A holder who has left may remember a private key: rotate, and what is sealed from then on is closed to him. A removed person's

@@ -53,41 +53,63 @@ func (d Day) Time() time.Time { return time.Unix(int64(d)*86400, 0).UTC() }
 
 func (d Day) String() string { return d.Time().Format(time.DateOnly) }
 
-// LookupKey is K_lookup for one day and, by the ratchet, for all that follow it.
+// OriginKey says that a data key was drawn by one of our ingesters. It makes no tag, so it need not be forgotten: data that are
+// held for longer than tags can be made must not be open to forgery.
+type OriginKey [lookupSize]byte
+
+// Format hides the key from every verb.
+func (OriginKey) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+
+// MarshalText hides the key from every encoder.
+func (OriginKey) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// LookupKey is K_lookup for one day and, by the ratchet, for all that follow it, and beside it the key of origin.
 type LookupKey struct {
-	day   Day
-	key   [lookupSize]byte
-	valid bool
+	day    Day
+	key    [lookupSize]byte
+	origin OriginKey
+	valid  bool
 }
+
+// Origin is the key of origin that is kept with k.
+func (k LookupKey) Origin() OriginKey { return k.origin }
 
 // NewLookupKey draws a key whose oldest day is d.
 func NewLookupKey(d Day) LookupKey {
 	k := LookupKey{day: d, valid: true}
 	rand.Read(k.key[:]) // never fails: it ends the program instead (crypto/rand)
+	rand.Read(k.origin[:])
 	return k
 }
 
 // ParseLookupKey reads what [LookupKey.Encode] wrote.
 func ParseLookupKey(text []byte) (LookupKey, error) {
-	bad := errors.New("this is not a lookup key file (three lines: " + lookupHeader + ", day YYYY-MM-DD, key in base64)")
+	bad := errors.New("this is not a lookup key file (four lines: " + lookupHeader + ", day YYYY-MM-DD, key and key of origin in base64)")
 	lines := bytes.Split(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))
-	if len(lines) != 3 || string(lines[0]) != lookupHeader {
+	if len(lines) != 4 || string(lines[0]) != lookupHeader {
 		return LookupKey{}, bad
 	}
 	d, err := ParseDay(string(lines[1]))
 	if err != nil {
 		return LookupKey{}, bad
 	}
-	raw, err := base64.StdEncoding.Strict().DecodeString(string(lines[2]))
-	if err != nil || len(raw) != lookupSize {
+	k := LookupKey{day: d, valid: true}
+	for i, into := range [][]byte{k.key[:], k.origin[:]} {
+		raw, err := base64.StdEncoding.Strict().DecodeString(string(lines[2+i]))
+		if err != nil || len(raw) != lookupSize {
+			return LookupKey{}, bad
+		}
+		copy(into, raw)
+	}
+	if k.origin == (OriginKey{}) {
 		return LookupKey{}, bad
 	}
-	return LookupKey{day: d, key: [lookupSize]byte(raw), valid: true}, nil
+	return k, nil
 }
 
 // Encode is the key as the text of a key file. It is a secret.
 func (k LookupKey) Encode() []byte {
-	return fmt.Appendf(nil, "%s\n%s\n%s\n", lookupHeader, k.day, base64.StdEncoding.EncodeToString(k.key[:]))
+	return fmt.Appendf(nil, "%s\n%s\n%s\n%s\n", lookupHeader, k.day, base64.StdEncoding.EncodeToString(k.key[:]), base64.StdEncoding.EncodeToString(k.origin[:]))
 }
 
 // Oldest is the first day that k can still make tags for.

@@ -163,7 +163,7 @@ func TestRegisterIsSignedByItsOwnThreeRoles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, w, err := sealer.NewKey(binding())
+	_, w, err := sealer.NewKey(binding(), ours)
 	if err != nil {
 		t.Fatal(err)
 	}

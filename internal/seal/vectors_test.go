@@ -60,6 +60,7 @@ type shareVector struct {
 	Info       hexBytes `json:"info"`
 	Sealed     hexBytes `json:"sealed"`
 	Share      hexBytes `json:"share"`
+	Origin     hexBytes `json:"origin,omitempty"` // the key of origin, for the gate's share
 }
 
 func (v shareVector) binding() Binding {
@@ -183,7 +184,7 @@ func TestVectors(t *testing.T) {
 		if v.Role == Gate {
 			var subject []byte
 			b.Subject = nil
-			if s, subject, err = k.OpenGateShare(w, b); string(subject) != v.Subject {
+			if s, subject, err = k.OpenGateShare(w, b, OriginKey(v.Origin)); string(subject) != v.Subject {
 				t.Errorf("share %d: the gate learns %q", i, subject)
 			}
 		} else {
@@ -294,7 +295,10 @@ func TestWriteVectors(t *testing.T) {
 			files[r] = string(text)
 			share := d.shares[r]
 			f.Shares = append(f.Shares, shareVector{files[r], d.keys[r].Public().String(), r, b.Deployment, b.Tenant, b.Population, b.Unit, b.Kind, string(b.Subject), b.Day.String(),
-				b.Tag[:], b.Key, b.info(r), d.wrapped.Shares[i], share[:]})
+				b.Tag[:], b.Key, b.info(r), d.wrapped.Shares[i], share[:], nil})
+			if r == Gate {
+				f.Shares[len(f.Shares)-1].Origin = ours[:]
+			}
 		}
 		c := capsuleVector{Key: d.wrapped.ID, Tenant: d.label.Tenant, Unit: d.label.Unit, Kind: d.label.Kind, Day: d.label.Day.String(), Tag: d.label.Tag[:],
 			First: d.label.First, Last: d.label.Last, Count: d.label.Count, Bound: d.label.append(nil), Capsule: d.capsule, Plain: "what she read"}

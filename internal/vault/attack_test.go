@@ -63,6 +63,7 @@ func newTown(t testing.TB) *town {
 	if w.lookup, err = vault.OpenLookup(filepath.Join(t.TempDir(), "lookup.key"), func() time.Time { return noon }); err != nil {
 		t.Fatal(err)
 	}
+	w.roles.Origins = append(w.roles.Origins, w.lookup.Key().Origin())
 	if w.ring, err = vault.NewKeyring(1000); err != nil {
 		t.Fatal(err)
 	}
@@ -451,7 +452,7 @@ func TestCase31RowsMovedCopiedAndMadeUp(t *testing.T) {
 					tried++
 					var err error
 					if role == seal.Gate {
-						_, _, err = w.roles.Keys[role].OpenGateShare(moved.Wrapped, moved.Binding(w.roles.Deployment, nil))
+						_, _, err = w.roles.Keys[role].OpenGateShare(moved.Wrapped, moved.Binding(w.roles.Deployment, nil), w.lookup.Key().Origin())
 					} else {
 						_, err = w.roles.Keys[role].OpenShare(moved.Wrapped, role, moved.Binding(w.roles.Deployment, moved.Subject))
 					}

@@ -172,7 +172,7 @@ func BenchmarkNewKey(b *testing.B) {
 	began := used(b)
 	n := 0
 	for b.Loop() {
-		if _, _, err := sealer.NewKey(seal.Binding{Tenant: tenant, Population: "staff", Unit: "school", Kind: vault.Web, Subject: []byte("anna"), Day: day(0), Tag: seal.Tag{1}}); err != nil {
+		if _, _, err := sealer.NewKey(seal.Binding{Tenant: tenant, Population: "staff", Unit: "school", Kind: vault.Web, Subject: []byte("anna"), Day: day(0), Tag: seal.Tag{1}}, seal.OriginKey{1}); err != nil {
 			b.Fatal(err)
 		}
 		n++

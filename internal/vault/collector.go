@@ -332,7 +332,7 @@ func (c *Collector) liveKeys() ([]*liveKey, error) {
 	}
 	return keys, c.spread(len(missing), func(_ *worker, i int) (err error) {
 		at := missing[i]
-		keys[at], err = c.writer.ring.draw(names[at], c.slots[at].day, c.people[c.slots[at].person].subject)
+		keys[at], err = c.writer.ring.draw(names[at], c.slots[at].day, c.people[c.slots[at].person].subject, c.writer.lookup.Key().Origin())
 		return err
 	})
 }

@@ -60,10 +60,10 @@ func (r *Keyring) find(name keyName) *liveKey {
 	return k
 }
 
-// draw makes a key for a subject. Where two draw one name at once, the first stays.
-func (r *Keyring) draw(name keyName, day seal.Day, subject []byte) (*liveKey, error) {
+// draw makes a key for a subject, marked with the key of origin. Where two draw one name at once, the first stays.
+func (r *Keyring) draw(name keyName, day seal.Day, subject []byte, origin seal.OriginKey) (*liveKey, error) {
 	sealing, wrapped, err := name.sealer.NewKey(seal.Binding{Tenant: name.tenant, Population: name.population, Unit: name.unit, Kind: name.kind,
-		Subject: subject, Day: day, Tag: name.tag})
+		Subject: subject, Day: day, Tag: name.tag}, origin)
 	if err != nil {
 		return nil, err
 	}

@@ -83,7 +83,7 @@ func TestWhatCanBeLearned(t *testing.T) {
 			all[k.Wrapped.ID] = shares
 			guesses := slices.Clone(staff)
 			if slices.Contains(x.keys, seal.Gate) {
-				s, subject, err := w.roles.Keys[seal.Gate].OpenGateShare(k.Wrapped, k.Binding(w.roles.Deployment, nil))
+				s, subject, err := w.roles.Keys[seal.Gate].OpenGateShare(k.Wrapped, k.Binding(w.roles.Deployment, nil), w.lookup.Key().Origin())
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -326,7 +326,7 @@ type gateKey struct {
 
 func (g *Gate) openGateShare(k vault.StoredKey) (seal.Share, []byte, error) {
 	for _, key := range g.p.Keys {
-		if s, subject, err := key.OpenGateShare(k.Wrapped, k.Binding(g.p.Deployment, nil)); err == nil {
+		if s, subject, err := key.OpenGateShare(k.Wrapped, k.Binding(g.p.Deployment, nil), g.p.Lookup.Origin()); err == nil {
 			return s, subject, nil
 		}
 	}
