@@ -92,6 +92,11 @@ func runPurge(ctx context.Context, w io.Writer, cfg Config, o purgeOptions) erro
 		return err
 	}
 	p.AcceptClock = o.acceptClock
+	if o.run {
+		if err := settleHolds(ctx, cfg, p); err != nil {
+			return purgeError(errors.Join(err, closer()))
+		}
+	}
 	err = purgeError(errors.Join(purge(ctx, w, p, o), closer()))
 	if o.run {
 		_, _, fault := removeEnded(ctx, cfg) // exports go with their cases, whatever became of the rest
@@ -208,6 +213,20 @@ func openPurger(ctx context.Context, cfg Config) (p *vault.Purger, closer func()
 		}
 	}
 	return p, closer, nil
+}
+
+// settleHolds places the holds that active decisions ask for and releases those of cases that have ended. Where there is no gate
+// there are no decisions.
+func settleHolds(ctx context.Context, cfg Config, p *vault.Purger) error {
+	if _, err := os.Stat(cfg.Keys.Gate); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	g, err := openGate(ctx, cfg, p.Now, true)
+	if err != nil {
+		return fmt.Errorf("nothing is purged before it is known what decisions ask for: %w", err)
+	}
+	_, _, err = g.SettleHolds(ctx, vault.HoldRegister{DB: p.Servers[0].DB, Log: p.Log, Lock: p.Config.Lock, Wait: p.Config.Wait, Now: p.Now})
+	return errors.Join(err, g.Close())
 }
 
 // openPurgeKey reads the key that signs certificates, and makes it if there is none.

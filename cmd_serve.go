@@ -157,6 +157,7 @@ func schedulePurge(ctx context.Context, cfg Config, log *slog.Logger, metrics pr
 	if err != nil {
 		return nil, nil, errors.Join(err, closer())
 	}
+	s.Before = func(ctx context.Context) error { return settleHolds(ctx, cfg, p) }
 	return s, closer, nil
 }
 

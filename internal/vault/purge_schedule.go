@@ -57,6 +57,8 @@ func purgeDue(now, last time.Time, failed bool, d dailyTime) bool {
 type PurgeSchedule struct {
 	Purger *Purger
 	Logger *slog.Logger
+	// Before runs before every purge: it places the holds that decisions ask for. If it fails, nothing is purged.
+	Before func(context.Context) error
 	// After runs after every purge, good or bad: it forgets the keys of days that no row can be of any more.
 	After func(context.Context) error
 
@@ -124,7 +126,14 @@ func (s *PurgeSchedule) Run(ctx context.Context) error {
 func (s *PurgeSchedule) Once(ctx context.Context) {
 	began := s.Purger.Now()
 	s.runs.Inc()
-	report, err := s.Purger.Run(ctx)
+	var report PurgeReport
+	var err error
+	if s.Before != nil {
+		err = s.Before(ctx)
+	}
+	if err == nil {
+		report, err = s.Purger.Run(ctx)
+	}
 	if ctx.Err() != nil {
 		return
 	}

@@ -43,7 +43,7 @@ func (g *Gate) HoldScope(d *Decision) (vault.HoldScope, error) {
 		}
 	}
 	if len(s.Rows) == 0 {
-		return s, errors.New("all days of its scope are purged")
+		return s, fmt.Errorf("%w: all days of its scope are purged", ErrNoHold)
 	}
 	return s, nil
 }
@@ -64,21 +64,7 @@ func (g *Gate) PlaceHold(ctx context.Context, number string, signer *seal.Signer
 	}
 	return r.Place(ctx, vault.HoldOrder{
 		Case: number, Basis: vault.HoldByDecision, Document: c.Digest.String(), Actor: signer.Name(), Scope: scope,
-		Authorise: func(ctx context.Context) error {
-			v, err := g.view(ctx, number)
-			if err != nil {
-				return err
-			}
-			if s := v.Status.State; s != Active && s != Suspended {
-				return fmt.Errorf("%w: the decision is %s, only one that may be used holds anything", ErrNoHold, s)
-			}
-			for _, h := range holdsOf(v.record, number) {
-				if h {
-					return fmt.Errorf("%w: the case has a hold already", ErrNoHold)
-				}
-			}
-			return nil
-		},
+		Authorise: func(ctx context.Context) error { return g.mayHold(ctx, number) },
 	})
 }
 
@@ -90,18 +76,7 @@ func (g *Gate) ReleaseHolds(ctx context.Context, number string, signer *seal.Sig
 	if _, _, err := g.Entitled(ctx, number, signer); err != nil {
 		return nil, fmt.Errorf("release the holds of a case: %w", err)
 	}
-	return r.Release(ctx, number, signer.Name(), func(ctx context.Context) error {
-		v, err := g.view(ctx, number)
-		if err != nil {
-			return err
-		}
-		switch s := v.Status.State; s {
-		case Closed, Revoked, Denied:
-			return nil
-		default:
-			return fmt.Errorf("%w: the decision is %s: close the case first, with its result", ErrNoHold, s)
-		}
-	})
+	return r.Release(ctx, number, signer.Name(), func(ctx context.Context) error { return g.mayRelease(ctx, number) })
 }
 
 // holdsOf answers for each hold of a case whether it is in force, by digest.
@@ -119,4 +94,86 @@ func holdsOf(record []audit.Record, number string) map[string]bool {
 		}
 	}
 	return holds
+}
+
+// SettleHolds makes the holds what the decisions say: one that may be used has a hold, one that has ended has none. It is run
+// before each purge, so that no approved decision loses its rows because nobody thought of them. Placing needs the lookup key; a
+// gate without it only releases. It answers how many were placed and released; what fails for one case does not stop the others.
+func (g *Gate) SettleHolds(ctx context.Context, r vault.HoldRegister) (placed, released int, err error) {
+	cases, states, err := g.List(ctx)
+	if err != nil {
+		return 0, 0, fmt.Errorf("settle holds: %w", err)
+	}
+	record, err := g.p.Log.Entries(ctx)
+	if err != nil {
+		return 0, 0, fmt.Errorf("settle holds: %w", err)
+	}
+	var faults []error
+	for i, c := range cases {
+		number := c.Decision.Case
+		holds := holdsOf(record, number)
+		inForce := false
+		for _, h := range holds {
+			inForce = inForce || h
+		}
+		switch s := states[i].State; {
+		case (s == Active || s == Suspended) && len(holds) == 0 && g.p.Lookup.Oldest() > 0:
+			scope, err := g.HoldScope(c.Decision)
+			if errors.Is(err, ErrNoHold) {
+				continue // there is nothing left to hold
+			}
+			if err == nil {
+				_, _, err = r.Place(ctx, vault.HoldOrder{Case: number, Basis: vault.HoldByDecision, Document: c.Digest.String(), Actor: settles, Scope: scope,
+					Authorise: func(ctx context.Context) error { return g.mayHold(ctx, number) }})
+			}
+			if err != nil && !errors.Is(err, ErrNoHold) {
+				faults = append(faults, fmt.Errorf("case %s: %w", number, err))
+				continue
+			}
+			placed++
+		case (s == Closed || s == Revoked || s == Denied) && inForce:
+			if _, err := r.Release(ctx, number, settles, func(ctx context.Context) error { return g.mayRelease(ctx, number) }); err != nil {
+				faults = append(faults, fmt.Errorf("case %s: %w", number, err))
+				continue
+			}
+			released++
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return placed, released, fmt.Errorf("settle holds: %w", err)
+	}
+	return placed, released, nil
+}
+
+const settles = "tillsyn.gate" // the actor of holds that follow from a decision by themselves
+
+// mayHold says whether the decision of a case may have a hold placed now.
+func (g *Gate) mayHold(ctx context.Context, number string) error {
+	v, err := g.view(ctx, number)
+	if err != nil {
+		return err
+	}
+	if s := v.Status.State; s != Active && s != Suspended {
+		return fmt.Errorf("%w: the decision is %s, only one that may be used holds anything", ErrNoHold, s)
+	}
+	for _, inForce := range holdsOf(v.record, number) {
+		if inForce {
+			return fmt.Errorf("%w: the case has a hold already", ErrNoHold)
+		}
+	}
+	return nil
+}
+
+// mayRelease says whether the holds of a case may end now.
+func (g *Gate) mayRelease(ctx context.Context, number string) error {
+	v, err := g.view(ctx, number)
+	if err != nil {
+		return err
+	}
+	switch s := v.Status.State; s {
+	case Closed, Revoked, Denied:
+		return nil
+	default:
+		return fmt.Errorf("%w: the decision is %s: close the case first, with its result", ErrNoHold, s)
+	}
 }

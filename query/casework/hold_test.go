@@ -53,6 +53,9 @@ func TestHoldOfADecision(t *testing.T) {
 	if _, _, err := h.gate.PlaceHold(ctx, d.Case, h.signer("chef"), holds); !errors.Is(err, ErrNoHold) {
 		t.Fatalf("a second hold: %v", err)
 	}
+	if placed, released, err := h.gate.SettleHolds(ctx, holds); err != nil || placed+released != 0 {
+		t.Fatal(placed, released, err)
+	}
 	if _, err := h.gate.ReleaseHolds(ctx, d.Case, h.signer("chef"), holds); !errors.Is(err, ErrNoHold) {
 		t.Fatalf("the hold of an open case was released: %v", err)
 	}
@@ -89,13 +92,16 @@ func TestHoldOfADecision(t *testing.T) {
 	if _, err := h.act(ActClosing, d, "chef", func(a *Act) { a.Result = "Ingen åtgärd." }); err != nil {
 		t.Fatal(err)
 	}
-	if list, err := h.gate.ReleaseHolds(ctx, d.Case, h.signer("chef"), holds); err != nil || len(list) != 1 {
+	if placed, released, err := h.gate.SettleHolds(ctx, holds); err != nil || placed != 1 || released != 1 {
+		t.Fatalf("of a case that is closed and one that is active: placed %d, released %d, %v", placed, released, err)
+	}
+	if list, err := h.gate.ReleaseHolds(ctx, d.Case, h.signer("chef"), holds); err != nil || len(list) != 0 {
 		t.Fatal(list, err)
 	}
 	if report, err = purger.Run(ctx); err != nil || len(report.Certificates) != 1 || report.Certificates[0].Removed[0].Class != vault.ClassHeld {
 		t.Fatalf("%+v %v", report.Certificates, err)
 	}
-	if list := get(holds.List(ctx)); len(list) != 1 || list[0].InForce() || list[0].Copies != (vault.HoldCopies{}) || list[0].Rows != 0 {
+	if list := get(holds.List(ctx)); len(list) != 2 || list[0].InForce() || !list[1].InForce() || list[1].Case != other.Case || list[0].Copies != (vault.HoldCopies{}) || list[0].Rows != 0 {
 		t.Fatalf("%+v", list)
 	}
 }
