@@ -77,7 +77,9 @@
 //
 // Whoever may write to the database can destroy, and can leave out: a row that was deleted is not missed here, which is what
 // counts beside the statistics and the ledger are for. He cannot change, move, swap or add an event: what he moves does not
-// open, what he repeats is shown once, what he makes up does not open. A row of his that stands in a true one's place by its
+// open, what he repeats is shown once, and keys that he draws himself (the roles' public keys are no secret) lack the mark of
+// origin, so the gate refuses them. Whoever has the lookup key's file as well, which holds the key of that mark, can make up
+// events that nobody can tell from true ones: he is as good as an ingester. A row of his that stands in a true one's place by its
 // nonce hides nothing, because only what has opened counts as seen.
 //
 // Whoever is root on a live ingester sees the events that pass, as Kafka shows them anyway, and the data keys of that day's run.
