@@ -354,9 +354,10 @@ func removeEnded(ctx context.Context, cfg Config) (done []casework.ExportRemoval
 		return nil, 0, err
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
+	_, lost := g.Recover(ctx) // lookups whose process died, and what was handed over for decisions that have ended
 	done, err = g.RemoveExports(ctx, cfg.Disclosure.KeepExports)
 	tenants, fault := g.keys.tenants()
-	err = errors.Join(err, fault)
+	err = errors.Join(lost, err, fault)
 	for _, tenant := range tenants {
 		n, fault := g.RemovePermissions(ctx, tenant)
 		permissions, err = permissions+n, errors.Join(err, fault)

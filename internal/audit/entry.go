@@ -34,10 +34,12 @@ const (
 	ExportMade       Kind = "export.made"
 	RecordsRequested Kind = "records.requested" // somebody asked for a public record
 	RecordsDecided   Kind = "records.decided"
+	ExportRemoved    Kind = "export.removed" // its case has ended
 
 	PermissionGranted Kind = "permission.granted" // work that explains what would look forbidden
 	PermissionRevoked Kind = "permission.revoked"
-	AccidentReported  Kind = "accident.reported" // a self-report
+	AccidentReported  Kind = "accident.reported"  // a self-report
+	PermissionRemoved Kind = "permission.removed" // it, or a self-report, explains nothing any more
 
 	HoldPlaced   Kind = "hold.placed"
 	HoldReleased Kind = "hold.released"
@@ -61,8 +63,8 @@ func Kinds() []Kind {
 	return []Kind{
 		DecisionRequested, DecisionApproved, DecisionDenied, DecisionRevoked, DecisionSuspended, DecisionNotified, DecisionClosed,
 		LookupIntent, LookupResult, LookupUnknown, AccessRefused,
-		ExportMade, RecordsRequested, RecordsDecided,
-		PermissionGranted, PermissionRevoked, AccidentReported,
+		ExportMade, ExportRemoved, RecordsRequested, RecordsDecided,
+		PermissionGranted, PermissionRevoked, AccidentReported, PermissionRemoved,
 		HoldPlaced, HoldReleased,
 		PurgeIntent, PurgeCertificate, PurgeFailed,
 		RegisterChanged, KeysCeremony, SettingsChanged, AccountChanged,
@@ -75,8 +77,8 @@ func (k Kind) known() bool {
 	switch k {
 	case DecisionRequested, DecisionApproved, DecisionDenied, DecisionRevoked, DecisionSuspended, DecisionNotified, DecisionClosed,
 		LookupIntent, LookupResult, LookupUnknown, AccessRefused,
-		ExportMade, RecordsRequested, RecordsDecided,
-		PermissionGranted, PermissionRevoked, AccidentReported,
+		ExportMade, ExportRemoved, RecordsRequested, RecordsDecided,
+		PermissionGranted, PermissionRevoked, AccidentReported, PermissionRemoved,
 		HoldPlaced, HoldReleased,
 		PurgeIntent, PurgeCertificate, PurgeFailed,
 		RegisterChanged, KeysCeremony, SettingsChanged, AccountChanged,

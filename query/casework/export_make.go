@@ -388,7 +388,7 @@ type ExportRemoval struct {
 }
 
 // RemoveExports removes the exports of every case that ended at least keep ago, and answers what became of each. What could not
-// be removed is answered again the next time. The record is told first (purge.intent); the purge that called puts the answer
+// be removed is answered again the next time. The record is told first (export.removed); the purge that called puts the answer
 // into its certificate. A case ends when it is closed, denied or revoked. One case that can't be judged is in the error, and
 // hides no other.
 func (g *Gate) RemoveExports(ctx context.Context, keep time.Duration) ([]ExportRemoval, error) {
@@ -432,7 +432,7 @@ func (v *view) over(keep time.Duration) bool {
 }
 
 func (g *Gate) removeExport(ctx context.Context, e Export) (ExportRemoval, error) {
-	entry := audit.Entry{Kind: audit.PurgeIntent, Actor: "gate", Case: e.Case, Counts: map[string]int64{"exports": 1}}
+	entry := audit.Entry{Kind: audit.ExportRemoved, Actor: "gate", Case: e.Case, Counts: map[string]int64{"exports": 1}}
 	if !e.Manifest.IsZero() {
 		entry.Document = e.Manifest.String()
 	}

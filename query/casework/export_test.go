@@ -336,7 +336,7 @@ func TestExportIsPurgedWithItsDecision(t *testing.T) {
 		}
 	}
 	all := get(k.log.Entries(t.Context()))
-	if len(all) != before+4 || all[len(all)-1].Kind != audit.PurgeIntent {
+	if len(all) != before+4 || all[len(all)-1].Kind != audit.ExportRemoved {
 		t.Errorf("the record holds %d entries, held %d", len(all), before)
 	}
 	if r := get(k.gate.RemoveExports(t.Context(), 0)); len(r) != 1 || r[0].Manifest != hidden.Manifest || r[0].Outcome != ExportOutOf {

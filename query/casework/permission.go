@@ -598,7 +598,7 @@ func (g *Gate) removePermissions(ctx context.Context, tenant string) (int, error
 		if today-last <= MaxDays+1 || open(subject) {
 			return nil
 		}
-		if _, err := g.p.Log.Append(ctx, audit.Entry{Kind: audit.PurgeIntent, Actor: "gate", Document: digest.String(), Counts: map[string]int64{"permissions": 1}}); err != nil {
+		if _, err := g.p.Log.Append(ctx, audit.Entry{Kind: audit.PermissionRemoved, Actor: "gate", Document: digest.String(), Counts: map[string]int64{"permissions": 1}}); err != nil {
 			return err
 		}
 		if err := g.store.remove(permissionsOf(tenant), fileNameOf(prefix, digest)); err != nil {
