@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"tillsyn/aggregate"
+	"tillsyn/ingest/ingesttest"
 	"tillsyn/ingest/kafka"
 	"tillsyn/ingest/kafka/kafkatest"
 	"tillsyn/internal/engine/enginetest"
@@ -105,8 +106,13 @@ func BenchmarkPipeline(b *testing.B) {
 	if err != nil {
 		b.Fatal("the broker did not start: ", err)
 	}
-	measure(b, newTown(b, benchConfig()), strings.TrimSpace(addr))
-	b.ReportMetric(float64(usage(b).Maxrss>>10), "peak-MiB") // Linux counts in KiB
+	w := newTown(b, benchConfig())
+	for _, sealed := range []bool{false, true} {
+		b.Run(fmt.Sprintf("sealed=%v", sealed), func(b *testing.B) {
+			measure(b, w, strings.TrimSpace(addr), sealed)
+			b.ReportMetric(float64(usage(b).Maxrss>>10), "peak-MiB") // Linux counts in KiB, since the process began
+		})
+	}
 }
 
 // The same with the broker, and all its lines, in the process that is measured.
@@ -118,7 +124,7 @@ func benchmarkPipeline(b *testing.B, broker *kafkatest.Broker) {
 	if err := produce(broker.Plain.Addr, w.Municipality); err != nil {
 		b.Fatal(err)
 	}
-	measure(b, w, broker.Plain.Addr)
+	measure(b, w, broker.Plain.Addr, false)
 }
 
 // brokerVariable makes a process of this binary the broker of BenchmarkPipeline.
@@ -177,8 +183,8 @@ func produce(addr string, w *synthetic.Municipality) error {
 	return failed
 }
 
-// measure reads benchTopic again and again, each time into a new database.
-func measure(b *testing.B, w *town, addr string) {
+// measure reads benchTopic again and again, each time into a new database; sealed: raw events too, each time under new data keys.
+func measure(b *testing.B, w *town, addr string, sealed bool) {
 	lines := benchConfig().Lines
 	started := time.Now()
 	var used time.Duration
@@ -192,8 +198,11 @@ func measure(b *testing.B, w *town, addr string) {
 		in.dep.Now = func() time.Time { return w.now.Add(time.Since(started)) } // batches are cut by age too
 		in.cfg.Sources = []Source{w.source}
 		in.cfg.Sources[0].Topic = benchTopic
+		if sealed {
+			in.dep.Vault = ingesttest.NewRoles(b).Writer(b, in.dep.Now, tenants()...)
+		}
 		kc := kafka.DefaultConfig()
-		kc.Brokers, kc.Cluster, kc.Group, kc.Topics = []string{addr}, "bench", fmt.Sprintf("bench-%d", run), []kafka.Topic{{Name: benchTopic}}
+		kc.Brokers, kc.Cluster, kc.Group, kc.Topics = []string{addr}, "bench", fmt.Sprintf("bench-%v-%d", sealed, run), []kafka.Topic{{Name: benchTopic}}
 		consumer, err := kafka.New(kc, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		if err != nil {
 			b.Fatal(err)

@@ -37,7 +37,7 @@ type Source struct {
 // DefaultConfig has no source. Its batches take about 50 MiB.
 func DefaultConfig() Config {
 	return Config{
-		Batch:         Limits{Events: 1_000_000, Grains: 100_000, MaxAge: 10 * time.Second, Rejects: 200_000, Sealed: 16 << 20},
+		Batch:         Limits{Events: 1_000_000, Grains: 100_000, MaxAge: 10 * time.Second, Rejects: 200_000, Sealed: 8 << 20},
 		StatisticsKey: "var/statistics.key",
 	}
 }
