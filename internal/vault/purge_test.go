@@ -260,7 +260,7 @@ func (a *archive) sourceSum(kind string, d seal.Day, people ...int) uint64 {
 // Case 43: a day of many rows goes at once, three people's rows stay as they were, and their bytes alone are left.
 func TestPurgeOfADayWithThreePeopleHeld(t *testing.T) {
 	a := newArchive(t)
-	people, each := 5000, 20
+	people, each := 50_000, 20
 	if os.Getenv("CI") == "" {
 		people = 1000
 	}
