@@ -372,7 +372,7 @@ func newDecoder(body []byte, n int, base int64) (*decoder, error) {
 	}
 	d.present = next()
 	count := next()
-	if bad || d.present>>(numberColumns+textColumns) != 0 || count > uint64(len(rest)) {
+	if bad || d.present>>(numberColumns+textColumns) != 0 || count > uint64(min(len(rest), n*textColumns)) {
 		return nil, errBody
 	}
 	d.strings = make([][]byte, count)

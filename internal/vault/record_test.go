@@ -177,3 +177,34 @@ func FuzzBody(f *testing.F) {
 		}
 	})
 }
+
+// What opened is what we sealed, but a bug of tomorrow must not take the reader down: memory is bounded, whatever a frame says.
+func TestExpandingIsBounded(t *testing.T) {
+	c, err := newCompressor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := newExpander()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{0, 1, 100, 5000, 1 << 20, maxBody} {
+		body := bytes.Repeat([]byte("/nyheter/artikel-1.html"), size/23+1)[:size]
+		got, err := x.expand(c.compress(nil, body))
+		if err != nil || !bytes.Equal(got, body) {
+			t.Errorf("%d bytes: %d come back, %v", size, len(got), err)
+		}
+	}
+	bomb := c.compress(nil, make([]byte, 8*maxBody))
+	if _, err := x.expand(bomb); err == nil {
+		t.Errorf("%d bytes expand to %d", len(bomb), 8*maxBody)
+	}
+	for _, plain := range [][]byte{nil, {}, {0}, {3, 1, 2}, {formCompressed}, {formCompressed, 1, 2, 3}, bomb[:20]} {
+		if body, err := x.expand(plain); err == nil {
+			t.Errorf("%x expands to %d bytes", plain, len(body))
+		}
+	}
+	if body, err := x.expand([]byte{formStored}); err != nil || len(body) != 0 {
+		t.Error(body, err)
+	}
+}
