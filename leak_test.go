@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"tillsyn/ingest/ingesttest"
 	"tillsyn/ingest/kafka/kafkatest"
 	"tillsyn/internal/clickhouse"
+	"tillsyn/internal/engine"
 	"tillsyn/internal/synthetic"
 )
 
@@ -246,6 +248,51 @@ func TestNothingPersonalLeavesIngest(t *testing.T) {
 	}
 	slices.Sort(places)
 	t.Logf("%d hits in %d columns and %d files; bytes searched: %s", hits, len(columns), files, strings.Join(places, ", "))
+}
+
+// A core file would hold what a process has in memory: data keys, the lookup key, lines. That the kernel writes none is asked of
+// the kernel, for tillsyn and for the engine that it starts; a limit of 0 also holds for a core that somebody asks for by a signal.
+func TestNoProcessLeavesACoreFile(t *testing.T) {
+	t.Parallel()
+	w := newTestTown(t, kafkatest.StartFake(t).Plain, 2, synthetic.Config{Seed: 4, People: 500, Days: 1, Lines: 100, Format: "squid_native", Shards: 1})
+	p := w.start(t, "serve", "serve")
+	await(t, patience, "the engine runs", func() error {
+		_, err := engine.Find(w.cfg.Engine.DataDir)
+		return err
+	})
+	running, err := engine.Find(w.cfg.Engine.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, pid := range map[string]int{"tillsyn": p.cmd.Process.Pid, "its engine": running.PID} {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, found := strings.Cut(string(text), "Max core file size")
+		if words := strings.Fields(rest); !found || len(words) < 2 || words[0] != "0" || words[1] != "0" {
+			t.Errorf("%s may leave a core file", name)
+		}
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	<-p.gone
+	cores := 0
+	for _, dir := range []string{".", w.dir, w.cfg.Engine.DataDir} {
+		found, err := filepath.Glob(filepath.Join(dir, "core*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range found {
+			if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+				cores++
+			}
+		}
+	}
+	if cores > 0 {
+		t.Errorf("%d core files", cores)
+	}
 }
 
 // groupState is everything that Kafka knows of the town's group.
