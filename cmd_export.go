@@ -359,6 +359,9 @@ func removeEnded(ctx context.Context, cfg Config) (done []casework.ExportRemoval
 	tenants, fault := g.keys.tenants()
 	err = errors.Join(lost, err, fault)
 	for _, tenant := range tenants {
+		if notes, fault := g.keys.notes(tenant); fault == nil && len(notes) == 0 {
+			continue // its first ceremony is under way: nobody could have signed a permission
+		}
 		n, fault := g.RemovePermissions(ctx, tenant)
 		permissions, err = permissions+n, errors.Join(err, fault)
 	}

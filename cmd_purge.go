@@ -153,7 +153,7 @@ func purgeError(err error) error {
 // the configuration names, because a copy on any of them is a copy.
 func openPurger(ctx context.Context, cfg Config) (p *vault.Purger, closer func() error, err error) {
 	var closers []func() error
-	closer = func() error {
+	end := func() error {
 		var faults []error
 		for i := len(closers) - 1; i >= 0; i-- {
 			faults = append(faults, closers[i]())
@@ -162,7 +162,7 @@ func openPurger(ctx context.Context, cfg Config) (p *vault.Purger, closer func()
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, closer())
+			err = errors.Join(err, end())
 		}
 	}()
 	p = &vault.Purger{Deployment: cfg.Audit.Deployment, Retention: cfg.Retention.Retention, Config: cfg.Retention.Purge, Now: time.Now}
@@ -212,7 +212,7 @@ func openPurger(ctx context.Context, cfg Config) (p *vault.Purger, closer func()
 			return answer, err
 		}
 	}
-	return p, closer, nil
+	return p, end, nil
 }
 
 // settleHolds places the holds that active decisions ask for and releases those of cases that have ended. Where there is no gate

@@ -19,7 +19,7 @@ func TestPurgeCommand(t *testing.T) {
 	path := filepath.Join(dir, "tillsyn.yaml")
 	write := func(decisions string) {
 		t.Helper()
-		text := "engine:\n  data_dir: engine\n  memory_limit: 1073741824\naudit:\n  directory: audit\n  key: audit.key\nretention:\n  web:\n    decisions: " + decisions +
+		text := "engine:\n  data_dir: engine\n  memory_limit: 1073741824\naudit:\n  directory: audit\n  key: audit.key\nkeys:\n  dir: keys\n  gate: gate.key\nvault:\n  lookup_key: lookup.key\ncasework:\n  dir: cases\nretention:\n  web:\n    decisions: " + decisions +
 			"\n  purge:\n    without_kafka: true\n    lock: purge.lock\n    key: purge.key\n    certificates: certificates\n    backup_days: 30\n"
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -37,6 +37,7 @@ func TestPurgeCommand(t *testing.T) {
 	run(exitUsage, "purge", "--run", "--verify")
 	run(exitUsage, "purge", "--accept-clock")
 	run(exitUsage, "purge", "now")
+	run(exitFault, "purge") // there is no schema yet
 	run(exitOK, "migrate")
 	if out := run(exitOK, "purge"); !strings.Contains(out, "Nothing is past its time") {
 		t.Error(out)
@@ -106,6 +107,8 @@ func TestPurgeCommand(t *testing.T) {
 	if out := run(exitOK, "audit", "list"); !strings.Contains(out, "purge.certificate") || !strings.Contains(out, "purge.failed") {
 		t.Error(out)
 	}
+	run(exitOK, "keys", "init", "--tenant", "norrbo") // a ceremony that is under way stops no purge
+	run(exitOK, "purge", "--run")
 	if out := run(exitOK, "hold", "list"); !strings.Contains(out, "Nothing is held") {
 		t.Error(out)
 	}
