@@ -97,7 +97,12 @@ func TestExactlyOnceServe(t *testing.T) {
 			time.Sleep(time.Duration(rnd.IntN(700)) * time.Millisecond)
 		default: // while it inserts
 			joined()
-			for limit := time.Now().Add(20 * time.Second); !p.over() && time.Now().Before(limit) && parts(t, w.cfg) == before; {
+			// A batch is several blocks: the keys of its days, then capsules, then statistics.
+			for blocks, limit := 1+rnd.IntN(12), time.Now().Add(20*time.Second); blocks > 0 && !p.over() && time.Now().Before(limit); {
+				if now := parts(t, w.cfg); now != before {
+					before = now
+					blocks--
+				}
 				time.Sleep(time.Millisecond)
 			}
 			time.Sleep(time.Duration(rnd.IntN(60)) * time.Millisecond)

@@ -325,7 +325,7 @@ func TruthOf(e *synthetic.Event) (string, bool) {
 // Describe is an event of the vault in the same words.
 func Describe(e *vault.Event) string {
 	target := string(e.Domain)
-	if e.DestinationIP.IsValid() && strings.Contains(target, ":") {
+	if strings.Contains(target, ":") { // an IPv6 address, which is kept without brackets
 		target = "[" + target + "]"
 	}
 	if len(e.Scheme) > 0 {
