@@ -94,15 +94,15 @@ func (b *eventBatch) ours(address []byte) (resolve.Who, bool) {
 }
 
 // inside says whether an address is in one of the source's internal domains or below one, or is one of the X.500 names that
-// Exchange gives to its own users.
+// Exchange gives to its own users. One that was wrapped for another domain (IMCEAEX-...@domain) belongs to that.
 func (b *eventBatch) inside(address []byte) bool {
 	lower := bytes.ToLower(address)
+	domain, more := bytes.TrimRight(mailDomain(lower), "."), true
 	for _, prefix := range []string{"/o=", "ex:/o=", "imceaex-"} {
-		if bytes.HasPrefix(lower, []byte(prefix)) {
+		if bytes.HasPrefix(lower, []byte(prefix)) && (prefix != "imceaex-" || len(domain) == 0) {
 			return true
 		}
 	}
-	domain, more := bytes.TrimRight(mailDomain(lower), "."), true
 	for more && len(domain) > 0 {
 		if _, ok := b.internal[string(domain)]; ok {
 			return true

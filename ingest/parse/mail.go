@@ -43,12 +43,12 @@ func newMailReader(o Options) (mailReader, error) {
 const maxDomain = 253
 
 // ours says whether an address is in one of our own domains, or below one. The X.500 names that Exchange writes for its own
-// users are ours.
+// users are ours; one that was wrapped for another domain (IMCEAEX-...@domain) belongs to that.
 func (m *mailReader) ours(address []byte) bool {
-	if foldStarts(address, "ex:/o=") || foldStarts(address, "/o=") || foldStarts(address, "imceaex-") {
+	at := bytes.LastIndexByte(address, '@')
+	if foldStarts(address, "ex:/o=") || foldStarts(address, "/o=") || foldStarts(address, "imceaex-") && at < 0 {
 		return true
 	}
-	at := bytes.LastIndexByte(address, '@')
 	domain := bytes.TrimRight(address[at+1:], ".")
 	if at < 0 || len(domain) == 0 || len(domain) > maxDomain {
 		return false
