@@ -381,9 +381,6 @@ func TestKeysEscrow(t *testing.T) {
 
 // A command that is stopped before any change of a file leaves something that status explains, and the same command finishes.
 func TestKeysCrashBetweenEveryTwoSteps(t *testing.T) {
-	if testing.Short() {
-		t.Skip("stops every command at every file")
-	}
 	base := newKeyTown(t, t.TempDir())
 	ctx := t.Context()
 	// each runs a command at every stop, each time on a copy, and then once to its end on the base.
