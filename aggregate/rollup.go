@@ -405,26 +405,45 @@ func (r *Rollup) byGroup() []SubjectRef {
 	return subjects
 }
 
-// fold adds like grains up.
+// fold puts the grains in order, by subject and then by time, and adds like ones up, all where they lie.
 func (r *Rollup) fold() {
 	r.order, r.ends = r.bySubject()
-	folded := make([]grain, 0, cap(r.grains))
+	begin := uint32(0)
 	for s := range r.subjects {
-		first := len(folded) // of the slot
-		for n, st := range r.inOrder(SubjectRef(s)) {
-			if n > 0 && st.at != r.steps[n-1].at {
-				first = len(folded)
-			}
-			g := &r.grains[st.grain]
-			like := slices.IndexFunc(folded[first:], func(f grain) bool { return f.grainKey == g.grainKey })
-			if like < 0 {
-				folded = append(folded, *g)
-			} else {
-				folded[first+like].add(&g.sum)
-			}
+		for i, st := range r.inOrder(SubjectRef(s)) {
+			r.order[begin+uint32(i)] = st.grain
+		}
+		begin = r.ends[s]
+	}
+	permute(r.grains, r.order)
+	n, slot := 0, 0 // how many are folded, and the first of them that is in the same slot
+	for i := range r.grains {
+		g := &r.grains[i]
+		if f := &r.grains[slot]; f.subject != g.subject || f.site != g.site || f.window != g.window {
+			slot = n
+		}
+		like := slices.IndexFunc(r.grains[slot:n], func(f grain) bool { return f.grainKey == g.grainKey })
+		if like < 0 {
+			r.grains[n] = *g
+			n++
+		} else {
+			r.grains[slot+like].add(&g.sum)
 		}
 	}
-	r.grains = folded
+	r.grains = r.grains[:n]
+}
+
+// permute moves what is at order[i] to i, one cycle after another, and leaves order sorted.
+func permute(grains []grain, order []uint32) {
+	for i := range order {
+		at, first := uint32(i), grains[i]
+		for order[at] != uint32(i) {
+			from := order[at]
+			grains[at], order[at] = grains[from], at
+			at = from
+		}
+		grains[at], order[at] = first, at
+	}
 }
 
 func (r *Rollup) tokenizer(m seal.Month) (*seal.Tokenizer, error) {
@@ -644,9 +663,9 @@ func (t *table) block(r *Rollup, day int32, w Watermark) Block {
 		}
 	}
 	var (
-		days                       = make([]time.Time, rows)
+		days                       = make([]uint16, rows) // since 1970, as ClickHouse keeps a Date
 		marks                      = make([]uint64, rows)
-		hours                      = make([]time.Time, rows)
+		hours                      = make([]uint32, rows) // seconds since 1970, a DateTime
 		tenants                    = make([]string, rows)
 		populations                = make([]string, rows)
 		units                      = make([]string, rows)
@@ -654,14 +673,12 @@ func (t *table) block(r *Rollup, day int32, w Watermark) Block {
 		categories                 = make([]string, rows)
 		requests, blocked, in, out = make([]uint64, rows), make([]uint64, rows), make([]uint64, rows), make([]uint64, rows)
 		next                       = make([]uint64, rows)
-		begunAt                    = make([]time.Time, rows)
+		begunAt                    = make([]uint32, rows)
 	)
-	date := dayTime(day)
-	epoch := time.Unix(0, 0).UTC()
 	for i := range rows {
-		days[i], hours[i], begunAt[i] = date, epoch, epoch
+		days[i] = uint16(day)
 	}
-	marks[0], next[0], begunAt[0] = w.Mark, w.Next, w.BegunAt.UTC().Truncate(time.Second)
+	marks[0], next[0], begunAt[0] = w.Mark, w.Next, uint32(w.BegunAt.Unix())
 	for i := range t.cells {
 		x := &t.cells[i]
 		if t.days[i] != day {
@@ -673,7 +690,7 @@ func (t *table) block(r *Rollup, day int32, w Watermark) Block {
 		requests[row], blocked[row], in[row], out[row] = x.requests, x.blocked, x.in, x.out
 		switch t.name {
 		case "web_hourly":
-			hours[row], names[row] = time.Unix(int64(x.key.time())*3600, 0).UTC(), r.categories[x.key.what()]
+			hours[row], names[row] = x.key.time()*3600, r.categories[x.key.what()]
 		case "web_domains_daily":
 			names[row], categories[row] = r.domains[x.key.what()].name, r.domains[x.key.what()].category
 		default:
@@ -690,7 +707,7 @@ func (t *table) block(r *Rollup, day int32, w Watermark) Block {
 	columns = append(columns, requests, blocked, in, out,
 		t.scatter(t.people, at, rows, func(x *cell) uint32 { return x.people }),
 		t.scatter(t.slots, at, rows, func(x *cell) uint32 { return x.slots }), next, begunAt)
-	return Block{Table: t.name, Day: date, Columns: columns, Rows: rows}
+	return Block{Table: t.name, Day: dayTime(day), Columns: columns, Rows: rows}
 }
 
 // scatter sorts tokens to the rows of their cells.

@@ -20,8 +20,10 @@ func rows(blocks []Block) map[string]int {
 			text := b.Table
 			for _, c := range b.Columns {
 				switch c := c.(type) {
-				case []time.Time:
-					text += fmt.Sprint(" ", c[i].Unix())
+				case []uint16:
+					text += fmt.Sprint(" ", c[i])
+				case []uint32:
+					text += fmt.Sprint(" ", c[i])
 				case []uint64:
 					text += fmt.Sprint(" ", c[i])
 				case []string:

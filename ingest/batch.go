@@ -105,7 +105,7 @@ type site struct {
 
 type country struct {
 	ref  aggregate.CountryRef
-	code string
+	code []byte
 }
 
 // A place is a user name, which may be empty, at an address.
@@ -386,7 +386,7 @@ func (b *eventBatch) country(ip netip.Addr) country {
 		if ip.IsValid() {
 			code = b.who.Country(ip)
 		}
-		c = country{b.rollup.Country(code), code}
+		c = country{b.rollup.Country(code), []byte(code)}
 		b.countries[ip] = c
 	}
 	return c

@@ -15,6 +15,7 @@ import (
 // referrer, user agent, port and the words of a mail, nothing else in this package may know (TestOnlyCapsulesSeeTheRest).
 type capsules struct {
 	*vault.Collector
+	off      bool // nothing is sealed at all
 	event    vault.Event
 	identity []byte
 	people   []vault.PersonRef // by aggregate.SubjectRef
@@ -31,7 +32,9 @@ func verdictOf(v category.Verdict) verdict {
 	return verdict{[]byte(v.Category), []byte(v.Class.String()), []byte(v.List), []byte(v.Version), bytes.Clone(v.Rule)}
 }
 
-func newCapsules(w *vault.Writer) *capsules { return &capsules{Collector: vault.NewCollector(w)} }
+func newCapsules(w *vault.Writer) *capsules {
+	return &capsules{Collector: vault.NewCollector(w), off: w == nil}
+}
 
 func (c *capsules) reset() {
 	c.Reset()
@@ -57,17 +60,21 @@ func (c *capsules) who(w resolve.Who) vault.PersonRef {
 }
 
 // web takes a request of a subject of the statistics.
-func (c *capsules) web(ref aggregate.SubjectRef, e *parse.Event, v *verdict, country string) {
+func (c *capsules) web(ref aggregate.SubjectRef, e *parse.Event, v *verdict, country []byte) {
+	if c.off {
+		return
+	}
 	c.fill(e)
 	c.event.Category, c.event.Class, c.event.List, c.event.Version, c.event.Rule = v.category, v.class, v.list, v.version, v.rule
-	if country != "" {
-		c.event.Country = append(c.event.Country[:0:0], country...)
-	}
+	c.event.Country = country
 	c.Add(c.people[ref], vault.Web, &c.event)
 }
 
 // message takes what a line says of a message, for each person of ours in it, once.
 func (c *capsules) message(e *parse.Event, ours func([]byte) (resolve.Who, bool)) {
+	if c.off {
+		return
+	}
 	c.fill(e)
 	c.mail = c.mail[:0]
 	for _, address := range [][]byte{e.From, e.Forwarder} {

@@ -17,7 +17,7 @@ import (
 // batches of ten seconds as the live pipeline cuts them, and as an import.
 func BenchmarkVaultBytes(b *testing.B) {
 	for _, format := range []string{"squid_native", "squid_combined"} {
-		for name, window := range map[string]time.Duration{"live-10s": 10 * time.Second, "live-60s": time.Minute, "import": 24 * time.Hour} {
+		for name, window := range map[string]time.Duration{"live-10s": 10 * time.Second, "live-60s": time.Minute, "live-5m": 5 * time.Minute, "import": 24 * time.Hour} {
 			b.Run(format+"/"+name, func(b *testing.B) {
 				w := newTown(b, synthetic.Config{Seed: 7, People: 500, From: "2026-10-27", Days: 1, Format: format, Shards: 1})
 				lines := w.partitions()[0].lines
