@@ -939,8 +939,8 @@ func (h *house) testForkedRecord() {
 	forked.dir = fork
 	forked.open()
 	third := forked.request(func(d *Decision) { d.Case = "KS 2026/0600" })
-	for range 3 {
-		h.request(func(d *Decision) { d.Case = "KS 2026/07" + NewNonce()[:2] + "x" })
+	for i := range 3 {
+		h.request(func(d *Decision) { d.Case = fmt.Sprintf("KS 2026/070%d", i) })
 	}
 	seen := get(h.gate.p.Log.Checkpoint())
 	a.Memory.Checkpoint = string(seen.Note)
