@@ -21,23 +21,24 @@ const module = "tillsyn"
 func arrows() map[string][]string {
 	return map[string][]string{
 		"ingest": {"ingest/parse", "ingest/sensitive", "ingest/resolve", "ingest/category", "ingest/kafka", "aggregate", "internal/vault", "internal/seal",
-			"internal/clickhouse", "schemas"},
+			"internal/clickhouse", "internal/durable", "schemas"},
 		"ingest/parse":     {},
 		"ingest/sensitive": {},
 		"ingest/resolve":   {},
-		"ingest/category":  {},
+		"ingest/category":  {"internal/durable"},
 		"ingest/kafka":     {},
 		"aggregate":        {"internal/clickhouse", "internal/seal", "schemas"},
 		"query":            {"query/casework", "aggregate"},
-		"query/casework":   {"internal/vault", "internal/seal", "internal/audit"},
+		"query/casework":   {"internal/vault", "internal/seal", "internal/audit", "internal/durable"},
 		"schemas":          {},
 		"deploy":           {},
 
-		"internal/vault":      {"internal/seal", "internal/clickhouse", "internal/audit", "schemas"},
+		"internal/vault":      {"internal/seal", "internal/clickhouse", "internal/audit", "internal/durable", "schemas"},
 		"internal/seal":       {},
-		"internal/audit":      {},
+		"internal/audit":      {"internal/durable"},
 		"internal/clickhouse": {"schemas"},
-		"internal/engine":     {},
+		"internal/engine":     {"internal/durable"},
+		"internal/durable":    {},
 		"internal/synthetic":  {},
 
 		// Only tests import these, so they may import what they set up.

@@ -18,6 +18,7 @@ import (
 	"filippo.io/age/plugin"
 	"golang.org/x/term"
 
+	"tillsyn/internal/durable"
 	"tillsyn/internal/seal"
 )
 
@@ -182,23 +183,10 @@ func (s keyStore) write(path string, data []byte) error {
 	if err := s.step(path); err != nil {
 		return err
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.Replace(path, data, 0o600); err != nil {
 		return fmt.Errorf("write a key file: %w", err)
 	}
-	f, err := os.CreateTemp(dir, ".new-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("write a key file: %w", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write a key file: %w", err)
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return fmt.Errorf("write a key file: %w", err)
-	}
-	return syncDir(dir)
+	return nil
 }
 
 func (s keyStore) rename(from, to string) error {
@@ -222,12 +210,7 @@ func (s keyStore) remove(path string) error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("make a folder durable: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
+	if err := durable.SyncDirectory(dir); err != nil {
 		return fmt.Errorf("make a folder durable: %w", err)
 	}
 	return nil

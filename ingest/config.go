@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"tillsyn/ingest/parse"
+	"tillsyn/internal/durable"
 	"tillsyn/internal/seal"
 	"tillsyn/internal/vault"
 )
@@ -121,7 +121,7 @@ func OpenStatisticsKey(path string, now time.Time) (seal.StatisticsKey, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		// A day more, for the time zones.
 		key := seal.NewStatisticsKey(seal.MonthOf(now.UTC().Add(-MaxAge - 24*time.Hour)))
-		if err := writeNew(path, key.Encode()); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := durable.Create(path, key.Encode(), 0o600); err != nil && !errors.Is(err, os.ErrExist) {
 			return seal.StatisticsKey{}, fmt.Errorf("make the statistics key: %w", err)
 		}
 		text, err = os.ReadFile(path) // another process may have been first
@@ -160,41 +160,8 @@ func ForgetStatisticsKeys(path string, now time.Time) error {
 	if key, err = key.Forget(oldest); err != nil {
 		return fmt.Errorf("forget old statistics keys: %w", err)
 	}
-	if err := putFile(path, key.Encode(), os.Rename); err != nil {
+	if err := durable.Replace(path, key.Encode(), 0o600); err != nil {
 		return fmt.Errorf("forget old statistics keys: %w", err)
 	}
 	return nil
-}
-
-// writeNew writes a file that must not exist yet, whole or not at all.
-func writeNew(path string, text []byte) error {
-	return putFile(path, text, os.Link) // fails if it is there, which Rename would not
-}
-
-// putFile writes a file whole or not at all; put moves it where it belongs.
-func putFile(path string, text []byte, put func(from, to string) error) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	if _, err := f.Write(text); err != nil {
-		f.Close()
-		return err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := put(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -322,32 +322,11 @@ func (c *compiler) image(names []placed) ([]byte, error) {
 	return image, nil
 }
 
-// writeFile replaces name in one step that outlives a crash: whoever opens it gets the old content or the new.
-func writeFile(name string, data []byte) error {
-	dir := filepath.Dir(name)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(name)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // sweep removes what writers that were killed left behind.
 func sweep(dir string, now time.Time) {
-	left, _ := filepath.Glob(filepath.Join(dir, ".*.tmp"))
-	for _, name := range left {
+	downloads, _ := filepath.Glob(filepath.Join(dir, ".*.tmp"))
+	compiled, _ := filepath.Glob(filepath.Join(dir, ".new-*")) // package durable's
+	for _, name := range append(downloads, compiled...) {
 		if fi, err := os.Stat(name); err == nil && now.Sub(fi.ModTime()) > time.Hour {
 			_ = os.Remove(name)
 		}

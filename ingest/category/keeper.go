@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"tillsyn/internal/durable"
 )
 
 const (
@@ -342,7 +344,7 @@ func (k *Keeper) build(ctx context.Context, snapshots []*snapshot, changed bool,
 		t, err := read(image)
 		return t, nil, err
 	}
-	err = writeFile(k.file(), image)
+	err = durable.Replace(k.file(), image, 0o644)
 	image = nil
 	debug.FreeOSMemory() // an ingester counts its memory: what compiling took, hundreds of MiB for millions of names, goes back
 	if err != nil {
@@ -569,5 +571,5 @@ func (k *Keeper) Write(name string) error {
 	if c == nil {
 		return errors.New("there are no compiled lists yet")
 	}
-	return writeFile(name, c.table.data)
+	return durable.Replace(name, c.table.data, 0o644)
 }

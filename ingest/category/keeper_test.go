@@ -22,6 +22,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"tillsyn/internal/durable"
 )
 
 // numbered answers a list of n domains.
@@ -378,7 +380,7 @@ func TestKilledCompilerLeavesTheOldFile(t *testing.T) {
 			cfg := DefaultConfig()
 			cfg.Directory = dir
 			file := filepath.Join(dir, "source")
-			if err := writeFile(file, []byte(numbered(5000+i%3))); err != nil {
+			if err := durable.Replace(file, []byte(numbered(5000+i%3)), 0o644); err != nil {
 				os.Exit(1)
 			}
 			cfg.Lists = []ListConfig{{Name: "l", Source: file, Category: "ads"}}

@@ -22,6 +22,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"tillsyn/internal/durable"
 )
 
 // errBroken says that a list, as it is now, must not replace the one before.
@@ -356,7 +358,7 @@ func (s *snapshot) write(name string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(name, append(append(head, '\n'), s.body...))
+	return durable.Replace(name, append(append(head, '\n'), s.body...), 0o644)
 }
 
 func readSnapshot(name string) (*snapshot, error) {

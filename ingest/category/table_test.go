@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"tillsyn/internal/durable"
 )
 
 var noon = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
@@ -455,7 +457,7 @@ func TestSwapWhileReading(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := filepath.Join(dir, "lists")
-		if err := writeFile(name, image); err != nil {
+		if err := durable.Replace(name, image, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		table, err := Open(name)

@@ -9,9 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -249,45 +247,4 @@ func (c Config) trust(k logKey) (Trust, error) {
 		quorum = 0
 	}
 	return k.trust().WithWitnesses(quorum, vkeys...)
-}
-
-// writeNew writes text to a file that must not exist, whole or not at all, mode 0600.
-func writeNew(path string, text []byte) error {
-	return writeAside(path, text, 0o600, os.Link) // fails if it is there, which Rename would not
-}
-
-// writeOver writes text to a file, whole or not at all.
-func writeOver(path string, text []byte, mode fs.FileMode) error {
-	return writeAside(path, text, mode, os.Rename)
-}
-
-func writeAside(path string, text []byte, mode fs.FileMode, move func(from, to string) error) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	if _, err := f.Write(text); err != nil {
-		f.Close()
-		return err
-	}
-	if err := errors.Join(f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := move(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDirectory(dir)
-}
-
-func syncDirectory(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

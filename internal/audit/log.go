@@ -20,6 +20,8 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 	"k8s.io/klog/v2"
+
+	"tillsyn/internal/durable"
 )
 
 // ErrUnavailable says that an entry is not known to be in the record: whoever must be on record to act may not act. It
@@ -258,7 +260,7 @@ func (l *Log) found(ctx context.Context) error {
 		if err := l.build(ctx, 1, first); err != nil {
 			return err
 		}
-		if err := writeNew(l.config.Key, l.key.file()); err != nil {
+		if err := durable.Create(l.config.Key, l.key.file(), 0o600); err != nil {
 			return fmt.Errorf("%w: %w", ErrKey, err)
 		}
 		return l.raise(1)
@@ -300,7 +302,7 @@ func (l *Log) raise(n int) error {
 	if err := os.Rename(l.aside(n), l.path(n)); err != nil {
 		return err
 	}
-	return syncDirectory(l.config.Directory)
+	return durable.SyncDirectory(l.config.Directory)
 }
 
 func (l *Log) path(n int) string { return filepath.Join(l.config.Directory, segment{n: n}.dir()) }
@@ -409,7 +411,7 @@ func (l *Log) settle(ctx context.Context, s segment, c Checkpoint) (Checkpoint, 
 		if err != nil {
 			return Checkpoint{}, err
 		}
-		return c, writeOver(filepath.Join(l.path(s.n), ".state", "treeState"), text, 0o644)
+		return c, durable.Replace(filepath.Join(l.path(s.n), ".state", "treeState"), text, 0o644)
 	case err != nil:
 		return Checkpoint{}, err
 	case state == c.tree():
@@ -505,7 +507,7 @@ func (l *Log) extend(ctx context.Context, dir string, n int, lines [][]byte) err
 	if signed, err = l.config.Witness.cosign(ctx, s, published, signed, path, state.N); err != nil {
 		return err
 	}
-	return writeOver(filepath.Join(dir, "checkpoint"), signed, 0o644)
+	return durable.Replace(filepath.Join(dir, "checkpoint"), signed, 0o644)
 }
 
 // integrate has Tessera put lines into bundles and hash tiles, durably.

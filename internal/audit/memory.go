@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"strconv"
+
+	"tillsyn/internal/durable"
 )
 
 const (
@@ -92,7 +94,7 @@ func Remember(ctx context.Context, files fs.FS, trust Trust, path string) (Repor
 	if err != nil || !report.OK() {
 		return report, err
 	}
-	if err := writeOver(path, after.Encode(), 0o600); err != nil {
+	if err := durable.Replace(path, after.Encode(), 0o600); err != nil {
 		return Report{}, fmt.Errorf("remember an audit log: %w", err)
 	}
 	return report, nil

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"tillsyn/internal/durable"
 )
 
 // ErrRefused says that a segment may not be retired.
@@ -86,7 +88,7 @@ func (l *Log) Retire(ctx context.Context, actor string, n int, decision string) 
 			if err != nil {
 				return fmt.Errorf("%w: %w", ErrRecord, err)
 			}
-			if err := writeNew(filepath.Join(l.path(n), anchorFile), p.Encode()); err != nil {
+			if err := durable.Create(filepath.Join(l.path(n), anchorFile), p.Encode(), 0o600); err != nil {
 				return err
 			}
 		}
@@ -95,7 +97,7 @@ func (l *Log) Retire(ctx context.Context, actor string, n int, decision string) 
 				return err
 			}
 		}
-		return syncDirectory(l.path(n))
+		return durable.SyncDirectory(l.path(n))
 	})
 	if err != nil {
 		return fmt.Errorf("retire segment %04d of the audit log: %w", n, err)

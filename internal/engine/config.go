@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"tillsyn/internal/durable"
 )
 
 // Owner is the user that owns the schema: it makes and alters tables, and is in every engine.
@@ -190,7 +192,7 @@ func writeConfig(dir string, cfg Config, passwords map[string]string) error {
 		if err != nil {
 			return fmt.Errorf("write the engine's configuration: %w", err)
 		}
-		if err := writeFile(path, append(text, '\n')); err != nil {
+		if err := durable.Replace(path, append(text, '\n'), 0o600); err != nil {
 			return fmt.Errorf("write the engine's configuration: %w", err)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"tillsyn/internal/durable"
 )
 
 const (
@@ -123,7 +125,7 @@ func writeState(dir string, s state) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, stateFile), append(text, '\n'))
+	return durable.Replace(filepath.Join(dir, stateFile), append(text, '\n'), 0o600)
 }
 
 // removeState removes the state file of the process pid, not that of its successor.
@@ -167,23 +169,8 @@ func loadPasswords(path string, names []string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeFile(path, append(text, '\n')); err != nil {
+	if err := durable.Replace(path, append(text, '\n'), 0o600); err != nil {
 		return nil, fmt.Errorf("keep the passwords of the engine's users: %w", err)
 	}
 	return passwords, nil
-}
-
-// writeFile replaces a file as a whole: after a crash there is the old one or the new one, and only the owner reads it.
-func writeFile(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"tillsyn/internal/durable"
 	"tillsyn/internal/seal"
 )
 
@@ -154,16 +156,12 @@ func (c IssuedCertificate) Save(dir string) ([]string, error) {
 	name := c.Finished[:len(time.DateOnly)] + "-" + strings.ReplaceAll(c.Position.String(), "/", "-")
 	var paths []string
 	save := func(suffix string, write func(io.Writer) error) error {
-		f, err := os.CreateTemp(dir, ".new-*")
-		if err != nil {
-			return err
-		}
-		defer os.Remove(f.Name())
-		if err := errors.Join(write(f), f.Chmod(0o640), f.Sync(), f.Close()); err != nil {
+		var text bytes.Buffer
+		if err := write(&text); err != nil {
 			return err
 		}
 		path := filepath.Join(dir, name+suffix)
-		if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := durable.Create(path, text.Bytes(), 0o640); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
 		paths = append(paths, path)

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
+	"tillsyn/internal/durable"
 	"tillsyn/internal/seal"
 )
 
@@ -30,7 +30,7 @@ func OpenLookup(path string, now func() time.Time) (*Lookup, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		key := seal.NewLookupKey(seal.DayOf(now()) - keepDays)
-		if err := writeKey(path, key.Encode(), false); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := durable.Create(path, key.Encode(), 0o600); err != nil && !errors.Is(err, os.ErrExist) {
 			return nil, fmt.Errorf("make the lookup key: %w", err)
 		}
 		text, err = os.ReadFile(path) // another process may have been first
@@ -90,7 +90,7 @@ func (l *Lookup) Forget() (seal.Day, error) {
 		return l.Key().Oldest(), fmt.Errorf("forget old days: the lookup key in %s is another one than at the start: restart", l.path)
 	}
 	if inFile.Oldest() < oldest {
-		if err := writeKey(l.path, key.Encode(), true); err != nil {
+		if err := durable.Replace(l.path, key.Encode(), 0o600); err != nil {
 			return l.Key().Oldest(), fmt.Errorf("forget old days: %w", err)
 		}
 	}
@@ -120,33 +120,3 @@ func (*Lookup) Format(f fmt.State, _ rune) { io.WriteString(f, "[redacted]") }
 
 // MarshalText hides the key from every encoder.
 func (*Lookup) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
-
-// writeKey writes a file of mode 0600, whole or not at all; over another only if that is asked for.
-func writeKey(path string, text []byte, over bool) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if over {
-		err = os.Rename(f.Name(), path)
-	} else {
-		err = os.Link(f.Name(), path) // fails if it is there, which Rename would not
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tillsyn/internal/audit"
+	"tillsyn/internal/durable"
 	"tillsyn/internal/seal"
 	"tillsyn/internal/vault"
 )
@@ -636,7 +637,7 @@ func (s *Store) remove(number, name string) error {
 	if err := os.Remove(filepath.Join(folder, name+".age")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove from the case store: %w", err)
 	}
-	return syncDirectory(folder)
+	return durable.SyncDirectory(folder)
 }
 
 // NewPermission begins a permission of a tenant that actor, a holder in r, will sign.

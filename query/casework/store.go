@@ -20,6 +20,7 @@ import (
 	"filippo.io/age"
 	"github.com/gofrs/flock"
 
+	"tillsyn/internal/durable"
 	"tillsyn/internal/seal"
 )
 
@@ -163,10 +164,10 @@ func (s *Store) Put(number, name string, content []byte) error {
 		err = w.Close()
 	}
 	if err == nil {
-		err = writeNew(filepath.Join(folder, name+".age"), sealed.Bytes())
+		err = durable.Create(filepath.Join(folder, name+".age"), sealed.Bytes(), 0o600)
 	}
 	if err == nil {
-		err = syncDirectory(s.dir)
+		err = durable.SyncDirectory(s.dir)
 	}
 	if err != nil {
 		return fmt.Errorf("write to the case store: %w", err)
@@ -388,33 +389,4 @@ func (s *Store) Cases() ([]*Case, error) {
 	}
 	slices.SortFunc(all, func(a, b *Case) int { return strings.Compare(a.Decision.Case, b.Decision.Case) })
 	return all, errors.Join(faults...)
-}
-
-// writeNew writes a file that must not exist, whole or not at all, mode 0600.
-func writeNew(path string, text []byte) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	if _, err := f.Write(text); err != nil {
-		f.Close()
-		return err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil { // fails if it is there, which Rename would not
-		return err
-	}
-	return syncDirectory(dir)
-}
-
-func syncDirectory(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
