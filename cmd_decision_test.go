@@ -23,6 +23,7 @@ import (
 type courtTown struct {
 	t          *testing.T
 	cfg        Config
+	made       synthetic.Config
 	dir, file  string
 	tenant     string
 	identities map[string]string
@@ -46,7 +47,7 @@ func newCourtTown(t *testing.T) *courtTown {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &courtTown{t: t, dir: dir, file: filepath.Join(dir, "tillsyn.yaml"), tenant: synthetic.Tenants()[0].Name, truth: map[string][]string{}}
+	w := &courtTown{t: t, made: c, dir: dir, file: filepath.Join(dir, "tillsyn.yaml"), tenant: synthetic.Tenants()[0].Name, truth: map[string][]string{}}
 	if w.cfg, err = demoConfig(dir, m); err != nil {
 		t.Fatal(err)
 	}

@@ -140,6 +140,9 @@ func printRow(w io.Writer, r casework.Row) error {
 	case r.Get("email.from.address") != nil || r.Get("email.to.address") != nil:
 		line = strings.Join([]string{column(r.Get("@timestamp"), 24), "mail", column(r.Get("email.direction"), 8), column(r.Get("email.from.address"), 36),
 			column(r.Get("email.to.address"), 48), column(r.Get("email.subject"), 48)}, "  ")
+		if by, ok := r.Get("tillsyn.forwarder").(string); ok {
+			explained = "  [sent on by a rule of " + casework.Clipped(by, 80) + "]" + explained
+		}
 	default:
 		url := fmt.Sprint(r.Get("url.domain"))
 		if path, ok := r.Get("url.path").(string); ok {

@@ -21,6 +21,8 @@
 //     the decision is never exceeded. An intent without a result becomes lookup.unknown.
 //   - Who is not entitled gets one answer, [ErrRefused], whether the case does not exist, is not theirs, or is not active.
 //     Why stands in the record, as a number.
+//   - Of a mail everybody else is redacted, and the machine of another sender. Protected destinations are withheld: of a mail with
+//     one, every line that is known to be about it.
 //   - Nothing here prints, logs or quotes a subject, but the documents and results themselves.
 //
 // # The documents

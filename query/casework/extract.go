@@ -64,7 +64,8 @@ func labels() map[string]Phrase {
 		"postfix.queue_id": {"könummer", "queue id"}, "email.message_id": {"meddelande-id", "message id"}, "email.from.address": {"avsändare", "sender"},
 		"email.to.address": {"mottagare", "recipients"}, "email.subject": {"ärenderad", "subject"}, "email.direction": {"riktning", "direction"},
 		"destination.ip": {"till adress", "destination address"}, "destination.bytes": {"byte in", "bytes in"}, "source.bytes": {"byte ut", "bytes out"},
-		"event.duration": {"sekunder", "seconds"}, "http.response.mime_type": {"innehållstyp", "content type"}, "tillsyn.category": {"kategori", "category"},
+		"event.duration": {"sekunder", "seconds"}, "http.response.mime_type": {"innehållstyp", "content type"},
+		"tillsyn.forwarder": {"vidarebefordrat av regel hos", "sent on by a rule of"}, "tillsyn.category": {"kategori", "category"},
 		"tillsyn.class": {"klass", "class"}, "tillsyn.explained": {"förklaring", "explanation"},
 	}
 }

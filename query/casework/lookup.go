@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -139,6 +140,8 @@ type run struct {
 	each    func(Row) error
 	explain func(*vault.Event) string
 	excused func(*vault.Event) bool // it stands behind no finding
+	mails   *vault.Permit           // of the keys of mail alone; nil where nothing of a mail is withheld
+	hidden  map[string]bool         // ids of messages that have a protected destination
 	result  Result
 	digest  hash.Hash
 	counts  map[string]int64 // identify: events of each person
@@ -153,8 +156,21 @@ func (r *run) do(ctx context.Context) error {
 		return err
 	}
 	defer permit.Forget()
+	defer r.mails.Forget()
 	r.gate.step("keys opened")
 	if err := r.explanations(ctx); err != nil {
+		return err
+	}
+	// A mail server writes many lines of one message, and not all of them name whom it went to: the one that does may be the last.
+	r.hidden = map[string]bool{}
+	if _, err := r.gate.p.Vault.Read(ctx, r.mails, func(e vault.Event) error {
+		if r.gate.isProtected(&e) {
+			for _, id := range messageIDs(&e) {
+				r.hidden[id] = true
+			}
+		}
+		return nil
+	}); err != nil {
 		return err
 	}
 	if d.Kind == Identify {
@@ -251,6 +267,13 @@ func (r *run) permit(ctx context.Context) (*vault.Permit, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.Scope.Protected == "" && slices.Contains(scope.Kinds, vault.Mail) {
+		mail := scope
+		mail.Kinds = []string{vault.Mail}
+		if r.mails, err = vault.NewPermit(mail); err != nil {
+			return nil, err
+		}
+	}
 	for _, k := range found {
 		shares := map[seal.Role]seal.Share{seal.Gate: k.share}
 		for role, of := range handed {
@@ -269,6 +292,11 @@ func (r *run) permit(ctx context.Context) (*vault.Permit, error) {
 		if err := permit.Add(k.StoredKey, k.Subject, key); err != nil {
 			return nil, err
 		}
+		if r.mails != nil && k.Kind == vault.Mail {
+			if err := r.mails.Add(k.StoredKey, k.Subject, key); err != nil {
+				return nil, err
+			}
+		}
 	}
 	r.result.Keys = permit.Keys()
 	return permit, nil
@@ -282,7 +310,7 @@ func (r *run) row(ctx context.Context, e *vault.Event) error {
 			return err
 		}
 	}
-	if d.Scope.Protected == "" && r.gate.isProtected(e) {
+	if d.Scope.Protected == "" && (r.gate.isProtected(e) || slices.ContainsFunc(messageIDs(e), func(id string) bool { return r.hidden[id] })) {
 		if d.Kind == SubjectAccess {
 			r.result.Protected++
 		}
@@ -367,6 +395,20 @@ func (g *Gate) isProtected(e *vault.Event) bool {
 	return false
 }
 
+// messageIDs are what other lines about the same message have too.
+func messageIDs(e *vault.Event) []string {
+	var ids []string
+	if e.Kind != vault.Mail {
+		return nil
+	}
+	for _, id := range [][]byte{e.NetworkID, e.MessageID} {
+		if len(id) > 0 {
+			ids = append(ids, string(id))
+		}
+	}
+	return ids
+}
+
 // redact removes other people from a mail: one of ours whole, of an outsider what is before the @.
 func (g *Gate) redact(d *Decision, e *vault.Event) {
 	if e.Kind != vault.Mail {
@@ -396,8 +438,9 @@ func (g *Gate) redact(d *Decision, e *vault.Event) {
 		}
 		return append([]byte(redacted), address[i:]...)
 	}
-	// A message id is made by the sender's program, often with the sender's name in it.
+	// A message id is made by the sender's program, often with the sender's name in it; the address is that of the sender's machine.
 	if !own(e.From) {
+		e.SourceIP, e.SourcePort = netip.Addr{}, -1
 		if e.MessageID != nil {
 			e.MessageID = []byte(redacted)
 		}
@@ -405,7 +448,7 @@ func (g *Gate) redact(d *Decision, e *vault.Event) {
 			e.NetworkID = []byte(redacted)
 		}
 	}
-	e.From = hide(e.From)
+	e.From, e.Forwarder = hide(e.From), hide(e.Forwarder)
 	to := make([][]byte, len(e.To))
 	for i, address := range e.To {
 		to[i] = hide(address)

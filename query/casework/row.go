@@ -17,7 +17,8 @@ type Field struct {
 }
 
 // A Row is one event as it may be shown, in the order and with the names of 'tillsyn parse'. Absent fields are left out. Beside
-// those names there are tillsyn.category, tillsyn.class and tillsyn.explained.
+// those names there are tillsyn.forwarder (whose rule sent a mail on), tillsyn.category, tillsyn.class and tillsyn.explained. A mail
+// that a rule sent on has the event.action "forwarded".
 type Row []Field
 
 // newRow takes the fields of e one by one: an event itself prints as redacted.
@@ -56,6 +57,10 @@ func newRow(e *vault.Event, why string) Row {
 		row = append(row, Field{"event.action", "allowed"})
 	case 2:
 		row = append(row, Field{"event.action", "blocked"})
+	default:
+		if e.Forwarded {
+			row = append(row, Field{"event.action", "forwarded"})
+		}
 	}
 	text("event.code", e.Code)
 	text("event.outcome", e.Outcome)
@@ -80,6 +85,7 @@ func newRow(e *vault.Event, why string) Row {
 		row = append(row, Field{"event.duration", math.Round(float64(e.Duration)/1e3) / 1e3})
 	}
 	text("http.response.mime_type", e.MIME)
+	text("tillsyn.forwarder", e.Forwarder)
 	text("tillsyn.category", e.Category)
 	text("tillsyn.class", e.Class)
 	if why != "" {
@@ -103,7 +109,8 @@ func Names() []string {
 	return []string{"@timestamp", "event.count", "source.ip", "source.port", "user.name", "http.request.method", "url.scheme", "url.domain", "url.port",
 		"url.path", "url.query", "http.request.referrer", "user_agent.original", "http.response.status_code", "event.action", "event.code", "event.outcome",
 		"postfix.queue_id", "email.message_id", "email.from.address", "email.to.address", "email.subject", "email.direction", "destination.ip",
-		"destination.bytes", "source.bytes", "event.duration", "http.response.mime_type", "tillsyn.category", "tillsyn.class", "tillsyn.explained"}
+		"destination.bytes", "source.bytes", "event.duration", "http.response.mime_type", "tillsyn.forwarder", "tillsyn.category", "tillsyn.class",
+		"tillsyn.explained"}
 }
 
 // textOf is the text of a log's bytes: what is no UTF-8 is read as Latin-1.
