@@ -56,8 +56,11 @@ func exchangeLine(t *testing.T, line []byte) (mailLine, bool) {
 	if f[12] != "" {
 		l.to = strings.Split(f[12], ";")
 	}
-	if f[7] == "MAILBOXRULE" {
+	switch {
+	case f[7] == "MAILBOXRULE":
 		l.forwarder = f[20]
+	case f[8] == "REDIRECT":
+		l.forwarder = f[16]
 	}
 	return l, true
 }
@@ -114,10 +117,14 @@ func newMailTown(t *testing.T) *mailTown {
 			text = append(append(text, line...), '\n')
 		}
 		w.messages = nil
+		var redirected synthetic.Message
 		for {
 			m, ok := town.NextMessage()
 			if !ok {
 				break
+			}
+			if m.Rule && seal.DayOf(time.UnixMilli(m.Time)) == w.from+1 {
+				redirected = *m
 			}
 			one := *m
 			one.To = slices.Clone(m.To)
@@ -128,6 +135,22 @@ func newMailTown(t *testing.T) *mailTown {
 		}
 		if err := log.Close(add); err != nil {
 			t.Fatal(err)
+		}
+		// What a rule redirects keeps its sender: of ours the line has only whose rule it was.
+		redirected.Network, redirected.From, redirected.To = "0e0e0e0e-0000-4000-8000-000000000001", "kund.kundsson@leverantor-1.example", []string{redirected.From}
+		redirected.Rule = false
+		w.messages = append(w.messages, redirected)
+		if name == "exchange_msgtrk_csv" {
+			var line bytes.Buffer
+			out := csv.NewWriter(&line)
+			at := time.UnixMilli(redirected.Time).UTC().Format("2006-01-02T15:04:05.000Z")
+			out.Write([]string{at, "198.18.240.9", "", "10.16.1.1", "ex01", "", "", "ROUTING", "REDIRECT", "48000000000001", "<1@leverantor-1.example>", redirected.Network,
+				"privat.nagon@gmail.com", "", "4711", "1", redirected.To[0], "", "Offert", redirected.From, redirected.From, "", "Incoming", "", "198.18.240.9", "10.16.1.1", "", "Email",
+				"0e0e0e0e-0000-4000-01", "15.02.1118.021"})
+			if out.Flush(); out.Error() != nil {
+				t.Fatal(out.Error())
+			}
+			add(0, bytes.TrimRight(line.Bytes(), "\n"))
 		}
 		path := filepath.Join(w.dir, name)
 		if err := os.WriteFile(path, text, 0o600); err != nil {
