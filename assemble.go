@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,7 +41,7 @@ func (d *database) Close() error {
 // as long as the connection is open.
 func openDatabase(ctx context.Context, cfg Config, role string) (*database, error) {
 	if !cfg.Embedded() {
-		db, err := clickhouse.Open(ctx, cfg.ClickHouse)
+		db, err := openServer(ctx, cfg.ClickHouse, role)
 		if err != nil {
 			return nil, err
 		}
@@ -65,6 +67,106 @@ func openDatabase(ctx context.Context, cfg Config, role string) (*database, erro
 		return nil, errors.Join(err, e.Stop(context.WithoutCancel(ctx)))
 	}
 	return &database{DB: db, engine: e}, nil
+}
+
+// openServer connects to a server as the user that its configuration has for a role, and makes sure that it is one.
+func openServer(ctx context.Context, c clickhouse.Config, role string) (*clickhouse.DB, error) {
+	as, err := c.As(role)
+	if err != nil {
+		return nil, usageErrorf("clickhouse.%w", err)
+	}
+	db, err := clickhouse.Open(ctx, as)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkUser(ctx, db, c, role); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// checkUser refuses a user who lacks a grant of the role, and one that was named for this role and has a grant of another: the user
+// that writes could read then, or the one that reads remove. Of the owner nothing is asked: it has what it was given to make the
+// database with.
+func checkUser(ctx context.Context, db *clickhouse.DB, c clickhouse.Config, role string) error {
+	if role == schemas.RoleOwner {
+		return nil
+	}
+	key, user := "username", c.Username
+	if c.Users != (clickhouse.Users{}) {
+		key, user = "users."+role+".username", c.Users.Of(role).Username
+	}
+	grants, err := schemas.Grants(role, c.Database)
+	if err != nil {
+		return err
+	}
+	missing, err := db.Lacks(ctx, grants)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return usageErrorf("clickhouse.%s: the user %s has not the grants of the role %s (schemas/grants): %d of %d are missing, such as %s", key, user, role,
+			len(missing), len(grants), strings.TrimPrefix(missing[0], "GRANT "))
+	}
+	if key == "username" {
+		return nil
+	}
+	foreign, err := foreignGrants(role, c.Database)
+	if err != nil {
+		return err
+	}
+	if missing, err = db.Lacks(ctx, foreign); err != nil {
+		return err
+	}
+	for _, g := range foreign {
+		if !slices.Contains(missing, g) {
+			return usageErrorf("clickhouse.%s: the user %s may do more than the role %s needs: %s", key, user, role, strings.TrimPrefix(g, "GRANT "))
+		}
+	}
+	return nil
+}
+
+// foreignGrants are the grants on the database that the other roles have and this one has not, the owner's left out.
+func foreignGrants(role, database string) ([]string, error) {
+	own, err := singleGrants(role, database)
+	if err != nil {
+		return nil, err
+	}
+	var foreign []string
+	for _, other := range schemas.Roles() {
+		if other == role || other == schemas.RoleOwner {
+			continue
+		}
+		theirs, err := singleGrants(other, database)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range theirs {
+			action, target, _ := strings.Cut(g, " ON ")
+			whole, _, _ := strings.Cut(action, "(") // some columns, where the role has all of them
+			if strings.HasPrefix(target, database+".") && !slices.Contains(own, g) && !slices.Contains(own, whole+" ON "+target) && !slices.Contains(foreign, g) {
+				foreign = append(foreign, g)
+			}
+		}
+	}
+	return foreign, nil
+}
+
+// singleGrants are the grants of a role, each of one action.
+func singleGrants(role, database string) ([]string, error) {
+	grants, err := schemas.Grants(role, database)
+	var list []string
+	for _, g := range grants {
+		actions, target, _ := strings.Cut(strings.TrimPrefix(g, "GRANT "), " ON ")
+		if strings.Contains(actions, "(") { // columns, with commas of their own
+			list = append(list, g)
+			continue
+		}
+		for action := range strings.SplitSeq(actions, ", ") {
+			list = append(list, "GRANT "+action+" ON "+target)
+		}
+	}
+	return list, err
 }
 
 // engineUsers are the users of the embedded ClickHouse beside its owner, tillsyn_ROLE for each role, with that role's grants on the database and its settings.
@@ -104,7 +206,7 @@ func openEngine(ctx context.Context, cfg Config, address string, credentials fun
 	c := cfg.ClickHouse
 	c.Addresses = []string{address}
 	user, password := credentials(name)
-	c.Username, c.Password, c.PasswordFile = user, clickhouse.Password(password), ""
+	c.Username, c.Password, c.PasswordFile, c.Users = user, clickhouse.Password(password), "", clickhouse.Users{}
 	return clickhouse.Open(ctx, c)
 }
 

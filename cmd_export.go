@@ -349,7 +349,7 @@ func removeEnded(ctx context.Context, cfg Config) (done []casework.ExportRemoval
 	if _, err := os.Stat(cfg.Keys.Gate); errors.Is(err, os.ErrNotExist) {
 		return nil, 0, nil
 	}
-	g, err := openGate(ctx, cfg, time.Now, false)
+	g, err := openGate(ctx, cfg, time.Now, "")
 	if err != nil {
 		return nil, 0, err
 	}

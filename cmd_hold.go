@@ -28,7 +28,7 @@ func holdCommand() *cli.Command {
 				if err != nil {
 					return err
 				}
-				return withGate(c, true, func(g *openedGate) error {
+				return withGateAs(c, schemas.RolePurge, func(g *openedGate) error {
 					who, err := callerOf(c, g.keys)
 					if err != nil {
 						return err

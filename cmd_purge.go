@@ -9,15 +9,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/urfave/cli/v2"
 
 	"tillsyn/ingest/kafka"
+	"tillsyn/ingest/parse"
 	"tillsyn/internal/audit"
-	"tillsyn/internal/clickhouse"
+	"tillsyn/internal/durable"
 	"tillsyn/internal/seal"
 	"tillsyn/internal/vault"
 	"tillsyn/schemas"
@@ -48,7 +52,12 @@ record, copies what is held, drops the partitions (keys first), looks for anythi
 copies, the ciphertext itself on disk), asks Kafka how long it keeps records, and issues a signed certificate. Whatever is not
 certain ends it with an error and no certificate; run it again when the cause is gone: what was begun is finished first.
 
-With --verify it only looks for what lives past its time. 'tillsyn serve' purges daily by itself.
+With --verify it only looks for what lives past its time.
+
+With --daily it stays and purges at once and then at retention.purge.at of every day, until it is told to stop (SIGTERM, SIGINT); what
+failed is tried again each hour. Metrics are at /metrics, health at /healthz of http.listen. That is for a ClickHouse server: next to
+it, as the user purge, on the machine of the record. It refuses to start while a tenant has no retention decision for a class that it
+has. 'tillsyn serve' purges daily by itself where it has the embedded ClickHouse, or clickhouse.users.purge.
 
 Exit codes: 0 done, 1 fault, 2 wrong flags or configuration, 3 something is left, was put back, or is past its time, 4 refused: no
 retention decision, or a clock that may be wrong.`,
@@ -56,6 +65,7 @@ retention decision, or a clock that may be wrong.`,
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what a run would do (the default)"},
 			&cli.BoolFlag{Name: "run", Usage: "do it"},
 			&cli.BoolFlag{Name: "verify", Usage: "look for what lives past its time"},
+			&cli.BoolFlag{Name: "daily", Usage: "stay, and do it every day"},
 			&cli.BoolFlag{Name: "accept-clock", Usage: "with --run: somebody has looked, and this machine's clock is right; goes on record"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		},
@@ -65,17 +75,23 @@ retention decision, or a clock that may be wrong.`,
 			}
 			o := purgeOptions{run: c.Bool("run"), verify: c.Bool("verify"), acceptClock: c.Bool("accept-clock"), json: c.Bool("json")}
 			asked := 0
-			for _, flag := range []string{"dry-run", "run", "verify"} {
+			for _, flag := range []string{"dry-run", "run", "verify", "daily"} {
 				if c.Bool(flag) {
 					asked++
 				}
 			}
 			if asked > 1 || o.acceptClock && !o.run {
-				return usageErrorf("give one of --dry-run, --run and --verify; --accept-clock goes with --run")
+				return usageErrorf("give one of --dry-run, --run, --verify and --daily; --accept-clock goes with --run")
+			}
+			if c.Bool("daily") && o.json {
+				return usageErrorf("--daily has no --json: how it logs is in log.format")
 			}
 			cfg, err := configOf(c)
 			if err != nil {
 				return err
+			}
+			if c.Bool("daily") {
+				return runPurgeDaily(c.Context, c.App.ErrWriter, cfg, nil)
 			}
 			return runPurge(c.Context, c.App.Writer, cfg, o)
 		},
@@ -135,6 +151,72 @@ func purge(ctx context.Context, w io.Writer, p *vault.Purger, o purgeOptions) er
 	return errors.Join(printPurge(w, report, saved, o.json), err)
 }
 
+// runPurgeDaily purges every day until ctx ends. ready, which may be nil, is called once with the address of the HTTP interface.
+func runPurgeDaily(ctx context.Context, errOut io.Writer, cfg Config, ready func(address string)) (err error) {
+	log := cfg.Log.Logger(errOut)
+	if err := undecided(cfg, time.Now()); err != nil {
+		return &exitError{exitRefused, err}
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	purges, closePurger, err := schedulePurge(ctx, cfg, log, metrics)
+	if err != nil {
+		return purgeError(err)
+	}
+	defer func() { err = errors.Join(err, closePurger()) }()
+	checks := []any{purges.Healthy}
+	for _, server := range purges.Purger.Servers {
+		checks = append(checks, server.DB.Ping)
+	}
+	server, address, err := serveMetrics(cfg, metrics, checks...)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	log.Info("purging daily", "at", cfg.Retention.Purge.At, "time_zone", cfg.Retention.Purge.TimeZone, "metrics and health", address)
+	if ready != nil {
+		ready(address)
+	}
+	removed := make(chan struct{})
+	go func() {
+		keepRemovingEnded(ctx, cfg, log)
+		close(removed)
+	}()
+	err = purges.Run(ctx)
+	<-removed
+	return err
+}
+
+// undecided answers which tenants have no retention decision in force for a class of data that the sources bring. Without
+// sources those are all.
+func undecided(cfg Config, now time.Time) error {
+	has := map[vault.Class]bool{vault.ClassRejects: true, vault.ClassStatistics: cfg.Retention.Statistics.Days > 0}
+	for _, s := range cfg.Ingest.Sources {
+		for _, f := range parse.Formats() {
+			if f.Name == s.Format {
+				has[vault.ClassWeb] = has[vault.ClassWeb] || f.Kind == parse.Web
+				has[vault.ClassMail] = has[vault.ClassMail] || f.Kind == parse.Mail
+			}
+		}
+	}
+	if len(cfg.Ingest.Sources) == 0 {
+		has[vault.ClassWeb], has[vault.ClassMail] = true, true
+	}
+	today := now.UTC().Format(time.DateOnly)
+	var faults []error
+	for _, class := range vault.Classes() {
+		if !has[class] {
+			continue
+		}
+		for _, tenant := range cfg.Tenants() {
+			if !slices.ContainsFunc(cfg.Retention.Of(class).Decisions, func(d vault.RetentionDecision) bool { return d.Tenant == tenant && d.From <= today }) {
+				faults = append(faults, fmt.Errorf("%w: tenant %q has none in force in retention.%s.decisions", vault.ErrNoDecision, tenant, class))
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
 // purgeError gives an error of a purge its exit code.
 func purgeError(err error) error {
 	var known *exitError
@@ -182,7 +264,7 @@ func openPurger(ctx context.Context, cfg Config) (p *vault.Purger, closer func()
 		for _, address := range cfg.ClickHouse.Addresses {
 			one := cfg.ClickHouse
 			one.Addresses = []string{address}
-			db, err := clickhouse.Open(ctx, one)
+			db, err := openServer(ctx, one, schemas.RolePurge)
 			if err != nil {
 				return nil, nil, fmt.Errorf("every server that clickhouse.addresses names must be asked: %w", err)
 			}
@@ -221,7 +303,7 @@ func settleHolds(ctx context.Context, cfg Config, p *vault.Purger) error {
 	if _, err := os.Stat(cfg.Keys.Gate); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	g, err := openGate(ctx, cfg, p.Now, true)
+	g, err := openGate(ctx, cfg, p.Now, schemas.RolePurge)
 	if err != nil {
 		return fmt.Errorf("nothing is purged before it is known what decisions ask for: %w", err)
 	}
@@ -237,18 +319,17 @@ func openPurgeKey(path, deployment string) (*seal.Signer, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return nil, fmt.Errorf("make the key of the purge: %w", err)
-		}
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		err = durable.Create(path, signer.Encode(), 0o600)
 		if err == nil {
-			_, err = f.Write(signer.Encode())
-			err = errors.Join(err, f.Sync(), f.Close())
+			return signer, nil
 		}
-		if err != nil {
+		// Where another process began at the same time, its key is the key.
+		if !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("make the key of the purge: %w", err)
 		}
-		return signer, nil
+		if info, err = os.Stat(path); err != nil {
+			return nil, fmt.Errorf("read the key of the purge: %w", err)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the key of the purge: %w", err)

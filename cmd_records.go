@@ -26,7 +26,7 @@ var exampleRecords string
 
 func recordsCommand() *cli.Command {
 	asJSON := &cli.BoolFlag{Name: "json", Usage: "print JSON"}
-	on := func(name, usage, description string, reads bool, flags []cli.Flag, do func(*cli.Context, *openedGate, *casework.RecordsDesk, *caller, string) error) *cli.Command {
+	on := func(name, usage, description, role string, flags []cli.Flag, do func(*cli.Context, *openedGate, *casework.RecordsDesk, *caller, string) error) *cli.Command {
 		return &cli.Command{
 			Name: name, Usage: usage, ArgsUsage: "NUMBER", Flags: append(identityFlags(), flags...), Description: description + "\n\nExit codes: 0 done, 1 fault, 2 wrong flags, 4 refused.",
 			Action: func(c *cli.Context) error {
@@ -34,8 +34,8 @@ func recordsCommand() *cli.Command {
 				if err != nil {
 					return err
 				}
-				return withCaller(c, reads, func(g *openedGate, who *caller) error {
-					return g.withDesk(c.Context, reads, func(k *casework.RecordsDesk, _ *vault.HoldRegister) error { return do(c, g, k, who, number) })
+				return withCallerAs(c, role, func(g *openedGate, who *caller) error {
+					return g.withDesk(role == schemas.RolePurge, func(k *casework.RecordsDesk, _ *vault.HoldRegister) error { return do(c, g, k, who, number) })
 				})
 			},
 		}
@@ -77,20 +77,20 @@ Only the registrar who wrote a request down works on it.`,
 					if err != nil {
 						return err
 					}
-					return withCaller(c, true, func(g *openedGate, who *caller) error {
-						return g.withDesk(c.Context, true, func(k *casework.RecordsDesk, holds *vault.HoldRegister) error {
+					return withCallerAs(c, schemas.RolePurge, func(g *openedGate, who *caller) error {
+						return g.withDesk(true, func(k *casework.RecordsDesk, holds *vault.HoldRegister) error {
 							return g.runRecordsRequest(c.Context, c.App.Writer, k, holds, who, text, time.Now(), c.Bool("json"))
 						})
 					})
 				},
 			},
 			on("preview", "fetch rows for the secrecy test (--case), and show what would be disclosed now",
-				"With --case it runs one lookup of that decision, which may reach no further than the request. Without, it shows the rows that there are.", true,
+				"With --case it runs one lookup of that decision, which may reach no further than the request. Without, it shows the rows that there are.", schemas.RoleQuery,
 				[]cli.Flag{&cli.StringFlag{Name: "case", Usage: "the decision's `CASE`"}, &cli.BoolFlag{Name: "whole", Usage: "show also what is marked as secret"}, asJSON},
 				func(c *cli.Context, g *openedGate, k *casework.RecordsDesk, who *caller, number string) error {
 					return runRecordsPreview(c.Context, c.App.Writer, c.App.ErrWriter, k, who, number, c.String("case"), c.Bool("whole"), c.Bool("json"))
 				}),
-			on("mark", "say what is secret, and by which law", "Rows are numbered as preview shows them. Of two marks of one thing the later counts.", false,
+			on("mark", "say what is secret, and by which law", "Rows are numbered as preview shows them. Of two marks of one thing the later counts.", "",
 				[]cli.Flag{
 					&cli.StringSliceFlag{Name: "rows", Usage: "`ROWS` such as 3 or 3-7; may be given again"},
 					&cli.StringSliceFlag{Name: "field", Usage: "the `NAME` of a field, such as url.path; may be given again; none: the whole row"},
@@ -111,7 +111,7 @@ Only the registrar who wrote a request down works on it.`,
 					_, err = fmt.Fprintf(c.App.Writer, "%d rows marked\n", len(marks))
 					return err
 				}),
-			on("decide", "sign the answer and put it on record", "Laws are those of the marks; a refusal may name others.", false,
+			on("decide", "sign the answer and put it on record", "Laws are those of the marks; a refusal may name others.", "",
 				[]cli.Flag{
 					&cli.StringFlag{Name: "outcome", Usage: "disclosed, partly, refused or nothing"},
 					&cli.StringFlag{Name: "reasons", Usage: "why something is secret, as `TEXT` for whoever asked (- is standard input)"},
@@ -132,7 +132,7 @@ Only the registrar who wrote a request down works on it.`,
 					_, err = fmt.Fprintf(c.App.Writer, "%s, on record: %d rows, %d secret as a whole, %d in part\n", d.Outcome, d.Rows, d.Secret, d.Partly)
 					return err
 				}),
-			on("export", "write the letter, and what is disclosed as a page and as CSV", "What is written is for whoever asked; tell nobody else where it is.", false,
+			on("export", "write the letter, and what is disclosed as a page and as CSV", "What is written is for whoever asked; tell nobody else where it is.", "",
 				[]cli.Flag{&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "an existing `FOLDER` for the files", Value: "."}},
 				func(c *cli.Context, g *openedGate, k *casework.RecordsDesk, who *caller, number string) error {
 					names, err := k.Export(c.Context, number, c.String("out"), who.signer)
@@ -141,7 +141,7 @@ Only the registrar who wrote a request down works on it.`,
 					}
 					return err
 				}),
-			on("close", "end a request: its hold is released, its rows are removed", "A refusal can be appealed: until that time is over it stays open, unless --waived.", true,
+			on("close", "end a request: its hold is released, its rows are removed", "A refusal can be appealed: until that time is over it stays open, unless --waived.", schemas.RolePurge,
 				[]cli.Flag{&cli.BoolFlag{Name: "waived", Usage: "nobody will appeal: you have it from whoever asked"}},
 				func(c *cli.Context, g *openedGate, k *casework.RecordsDesk, who *caller, number string) error {
 					if err := k.Close(c.Context, number, c.Bool("waived"), who.signer); err != nil {
@@ -157,7 +157,7 @@ Only the registrar who wrote a request down works on it.`,
 						return err
 					}
 					return withGate(c, false, func(g *openedGate) error {
-						return g.withDesk(c.Context, false, func(k *casework.RecordsDesk, _ *vault.HoldRegister) error {
+						return g.withDesk(false, func(k *casework.RecordsDesk, _ *vault.HoldRegister) error {
 							return runRecordsList(c.Context, c.App.Writer, k, c.Bool("json"))
 						})
 					})
@@ -175,21 +175,15 @@ func laws(c casework.SecrecyConfig) []string {
 	return list
 }
 
-// withDesk makes the desk; with holds, it is signed in to the database as purge too, which alone may place and release them.
-func (g *openedGate) withDesk(ctx context.Context, holds bool, use func(*casework.RecordsDesk, *vault.HoldRegister) error) (err error) {
+// withDesk makes the desk; with holds, the gate's database is signed in to as purge, which alone may place and release them.
+func (g *openedGate) withDesk(holds bool, use func(*casework.RecordsDesk, *vault.HoldRegister) error) error {
 	k := &casework.RecordsDesk{Gate: g.Gate, Config: g.config.Disclosure.Secrecy, Mask: maskIdentityNumbers}
 	if !holds {
 		return use(k, nil)
 	}
-	db, err := openDatabase(ctx, g.config, schemas.RolePurge)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	p := g.config.Retention.Purge
-	r := &vault.HoldRegister{DB: db.DB, Log: g.log, Lock: p.Lock, Wait: p.Wait, Now: time.Now}
+	r := holdRegister(g.config, g.db, g.log)
 	k.Place, k.Release = r.Place, r.Release
-	return use(k, r)
+	return use(k, &r)
 }
 
 // maskIdentityNumbers blanks every Swedish personal identity number whose date and check digit are right, wherever it stands.

@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tillsyn/ingest/kafka"
+	"tillsyn/internal/clickhouse"
 	"tillsyn/internal/vault"
 	"tillsyn/schemas"
 )
@@ -26,8 +27,10 @@ func serveCommand() *cli.Command {
 		Name:  "serve",
 		Usage: "run everything on one machine: ClickHouse (unless one is configured), ingest, metrics",
 		Description: `Starts the embedded ClickHouse where the configuration names no server, brings its schema to head, reads Kafka
-until it is told to stop (SIGTERM, SIGINT), and then drains. What is past its time is purged daily (see 'tillsyn purge'). Metrics are at /metrics, health at /healthz of
-http.listen.
+until it is told to stop (SIGTERM, SIGINT), and then drains. Metrics are at /metrics, health at /healthz of http.listen.
+
+What is past its time is purged daily (see 'tillsyn purge'): always where ClickHouse is embedded, on a server where
+clickhouse.users.purge is there.
 
 Exit codes: 0 stopped as told, 1 fault, 2 wrong configuration.`,
 		Action: func(c *cli.Context) error {
@@ -45,7 +48,7 @@ func ingestCommand() *cli.Command {
 		Name:  "ingest",
 		Usage: "read Kafka into a ClickHouse server; run as many as there are machines",
 		Description: `The same as serve without the embedded ClickHouse: clickhouse.addresses must name a server whose schema is at
-head (tillsyn migrate). Members of one consumer group share the partitions.
+head (tillsyn migrate). Members of one consumer group share the partitions. It signs in as ingest only, and purges nothing.
 
 Exit codes: 0 stopped as told, 1 fault, 2 wrong configuration.`,
 		Action: func(c *cli.Context) error {
@@ -55,6 +58,12 @@ Exit codes: 0 stopped as told, 1 fault, 2 wrong configuration.`,
 			}
 			if cfg.Embedded() {
 				return usageErrorf("clickhouse.addresses is empty: name a server, or use 'tillsyn serve' for the embedded one")
+			}
+			if users := &cfg.ClickHouse.Users; *users != (clickhouse.Users{}) {
+				if users.Ingest.Username == "" {
+					return usageErrorf("clickhouse.users.ingest.username: is missing: this signs in to ClickHouse as the role ingest")
+				}
+				*users = clickhouse.Users{Ingest: users.Ingest}
 			}
 			return runServe(c.Context, c.App.ErrWriter, cfg, nil)
 		},
@@ -95,7 +104,7 @@ func runServe(ctx context.Context, errOut io.Writer, cfg Config, ready func(addr
 	}
 	checks := []any{db.DB.Ping, in.resolver.Healthy}
 	var purges *vault.PurgeSchedule
-	if cfg.Embedded() {
+	if cfg.Embedded() || cfg.ClickHouse.Users.Purge != (clickhouse.User{}) {
 		var closePurger func() error
 		if purges, closePurger, err = schedulePurge(ctx, cfg, log, metrics); err != nil {
 			return err
@@ -103,7 +112,7 @@ func runServe(ctx context.Context, errOut io.Writer, cfg Config, ready func(addr
 		defer func() { err = errors.Join(err, closePurger()) }()
 		checks = append(checks, purges.Healthy)
 	} else {
-		log.Info("nothing is purged here: run 'tillsyn purge --run' daily as the user purge, next to the ClickHouse server")
+		log.Info("nothing is purged here: run 'tillsyn purge --daily' next to the ClickHouse server, or 'tillsyn serve' with clickhouse.users.purge")
 	}
 	server, address, err := serveMetrics(cfg, metrics, checks...)
 	if err != nil {

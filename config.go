@@ -126,6 +126,11 @@ func (c Config) Validate() error {
 		check("engine", c.Engine.Validate())
 		local := c.ClickHouse
 		local.Addresses = []string{"127.0.0.1:9000"} // the engine tells its own later
+		if local.Users != (clickhouse.Users{}) {
+			check("clickhouse", errors.New("users: are those of a server, and addresses names none"))
+		} else if local.Username == "" {
+			local.Username = engine.Owner // the engine has its own
+		}
 		check("clickhouse", local.Validate())
 	} else {
 		check("clickhouse", c.ClickHouse.Validate())
@@ -338,7 +343,8 @@ func yamlFault(section string, err error) error {
 func (c *Config) paths() []*string {
 	list := []*string{
 		&c.Engine.DataDir, &c.Engine.Library,
-		&c.ClickHouse.PasswordFile, &c.ClickHouse.TLS.CAFile, &c.ClickHouse.TLS.CertFile, &c.ClickHouse.TLS.KeyFile,
+		&c.ClickHouse.PasswordFile, &c.ClickHouse.Users.Owner.PasswordFile, &c.ClickHouse.Users.Ingest.PasswordFile,
+		&c.ClickHouse.Users.Query.PasswordFile, &c.ClickHouse.Users.Purge.PasswordFile, &c.ClickHouse.TLS.CAFile, &c.ClickHouse.TLS.CertFile, &c.ClickHouse.TLS.KeyFile,
 		&c.Kafka.SASL.PasswordFile, &c.Kafka.TLS.CAFile, &c.Kafka.TLS.CertFile, &c.Kafka.TLS.KeyFile,
 		&c.Ingest.StatisticsKey,
 		&c.Lists.Directory,

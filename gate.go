@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,6 +18,7 @@ import (
 	"tillsyn/ingest/category"
 	"tillsyn/ingest/resolve"
 	"tillsyn/internal/audit"
+	"tillsyn/internal/durable"
 	"tillsyn/internal/seal"
 	"tillsyn/internal/vault"
 	"tillsyn/query/casework"
@@ -33,9 +34,9 @@ type openedGate struct {
 	db     *database // nil: the gate has documents only
 }
 
-// openGate opens record, keys and case store, and, if reads, the database, the directory and the lists: what bundles and
-// lookups need.
-func openGate(ctx context.Context, cfg Config, now func() time.Time, reads bool) (*openedGate, error) {
+// openGate opens record, keys and case store, and, with a role of schemas, the database as that role, the directory and the lists:
+// what bundles and lookups need (RoleQuery), and holds (RolePurge).
+func openGate(ctx context.Context, cfg Config, now func() time.Time, role string) (*openedGate, error) {
 	g := &openedGate{config: cfg, keys: keyPaths(cfg)}
 	keys, err := g.keys.readGate()
 	if err != nil {
@@ -51,8 +52,8 @@ func openGate(ctx context.Context, cfg Config, now func() time.Time, reads bool)
 	parts.Explain = func(ctx context.Context, d *casework.Decision) (func(*vault.Event) string, error) {
 		return g.ExplainFor(ctx, d)
 	}
-	if reads {
-		if err := g.read(ctx, &parts); err != nil {
+	if role != "" {
+		if err := g.read(ctx, role, &parts); err != nil {
 			return nil, errors.Join(err, g.Close())
 		}
 	}
@@ -62,12 +63,12 @@ func openGate(ctx context.Context, cfg Config, now func() time.Time, reads bool)
 	return g, nil
 }
 
-func (g *openedGate) read(ctx context.Context, parts *casework.Parts) error {
+func (g *openedGate) read(ctx context.Context, role string, parts *casework.Parts) error {
 	var err error
 	if parts.Lookup, err = g.keys.readLookup(); err != nil {
 		return err
 	}
-	if g.db, err = openDatabase(ctx, g.config, schemas.RoleQuery); err != nil {
+	if g.db, err = openDatabase(ctx, g.config, role); err != nil {
 		return err
 	}
 	if err := g.db.Check(ctx, schemas.Migrations()); err != nil {
@@ -116,13 +117,25 @@ func (g *openedGate) Close() error {
 	return err
 }
 
-// withGate opens the gate for one command.
-func withGate(c *cli.Context, reads bool, use func(*openedGate) error) (err error) {
+// withGate opens the gate for one command; if it reads, with the database as query.
+func withGate(c *cli.Context, reads bool, use func(*openedGate) error) error {
+	return withGateAs(c, readingRole(reads), use)
+}
+
+func readingRole(reads bool) string {
+	if reads {
+		return schemas.RoleQuery
+	}
+	return ""
+}
+
+// withGateAs is withGate with the role to open the database as, empty for none.
+func withGateAs(c *cli.Context, role string, use func(*openedGate) error) (err error) {
 	cfg, err := configOf(c)
 	if err != nil {
 		return err
 	}
-	g, err := openGate(c.Context, cfg, time.Now, reads)
+	g, err := openGate(c.Context, cfg, time.Now, role)
 	if err != nil {
 		return err
 	}
@@ -132,6 +145,11 @@ func withGate(c *cli.Context, reads bool, use func(*openedGate) error) (err erro
 
 // withCaller is withGate for somebody: who that is comes first, so that nothing is opened for nobody.
 func withCaller(c *cli.Context, reads bool, use func(*openedGate, *caller) error) error {
+	return withCallerAs(c, readingRole(reads), use)
+}
+
+// withCallerAs is withCaller with the role to open the database as, empty for none.
+func withCallerAs(c *cli.Context, role string, use func(*openedGate, *caller) error) error {
 	cfg, err := configOf(c)
 	if err != nil {
 		return err
@@ -140,7 +158,7 @@ func withCaller(c *cli.Context, reads bool, use func(*openedGate, *caller) error
 	if err != nil {
 		return err
 	}
-	return withGate(c, reads, func(g *openedGate) error { return use(g, who) })
+	return withGateAs(c, role, func(g *openedGate) error { return use(g, who) })
 }
 
 // gateError gives a refusal its exit code, and nothing but the one answer.
@@ -251,18 +269,14 @@ func runSigner(w io.Writer, id, out string, recipients []string) error {
 
 // writePrivate writes a file that must not exist, mode 0600, durably.
 func writePrivate(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
+	err := durable.Create(path, data, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
 		return usageErrorf("%s is there already", path)
-	}
-	if err != nil {
+	case err != nil:
 		return fmt.Errorf("write a file: %w", err)
 	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(path)))
-	}
-	return syncDir(filepath.Dir(path))
+	return nil
 }
 
 const maxParcel = 512 << 20

@@ -29,9 +29,12 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("clickhouse configuration: %w", err)
 	}
+	if cfg.Users != (Users{}) {
+		return nil, errors.New("clickhouse configuration: users: choose one of them first")
+	}
 	password, err := cfg.password()
 	if err != nil {
-		return nil, fmt.Errorf("clickhouse: %w", err)
+		return nil, fmt.Errorf("clickhouse: password_file: %w", err)
 	}
 	secure, err := cfg.TLS.config()
 	if err != nil {

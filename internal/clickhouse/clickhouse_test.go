@@ -94,7 +94,9 @@ func text(t testing.TB, db *DB, sql string) string {
 }
 
 func TestConfigValidate(t *testing.T) {
-	if err := DefaultConfig().Validate(); err != nil {
+	good := DefaultConfig()
+	good.Username = "tillsyn_query"
+	if err := good.Validate(); err != nil {
 		t.Fatalf("the default configuration is refused: %v", err)
 	}
 	bad := Config{
@@ -110,6 +112,78 @@ func TestConfigValidate(t *testing.T) {
 	var c Config
 	if err := yaml.UnmarshalWithOptions([]byte("password: secret\n"), &c, yaml.Strict()); err == nil {
 		t.Error("a password in the configuration file is taken")
+	}
+}
+
+// Each role signs in as its own user, with a password that nobody else on the machine can read.
+func TestUsers(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	secret := write("secret", "hunter2\n", 0o600)
+	good := DefaultConfig()
+	good.Users = Users{Ingest: User{"i", secret}, Query: User{"q", write("query", "hunter3\r\n", 0o440)}, Purge: User{Username: "p"}}
+	if err := good.Validate(); err != nil {
+		t.Error(err)
+	}
+	for role, want := range map[string]User{schemas.RoleIngest: {"i", "hunter2"}, schemas.RoleQuery: {"q", "hunter3"}, schemas.RolePurge: {"p", ""}} {
+		c, err := good.As(role)
+		if err != nil || c.Username != want.Username || string(c.Password) != want.PasswordFile || c.Users != (Users{}) || c.PasswordFile != "" || c.Validate() != nil {
+			t.Errorf("%s signs in as %q with the password file %q: %v", role, c.Username, c.PasswordFile, err)
+		}
+	}
+	single := DefaultConfig()
+	single.Username, single.PasswordFile = "one", secret
+	for _, role := range schemas.Roles() {
+		if c, err := single.As(role); err != nil || c.Username != "one" || c.Password != "hunter2" {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+	for _, role := range []string{schemas.RoleOwner, schemas.RoleDashboards} {
+		if _, err := good.As(role); err == nil || !strings.HasPrefix(err.Error(), "users."+role+".username: is missing") {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+	if _, err := Open(t.Context(), good); err == nil || !strings.Contains(err.Error(), "users") {
+		t.Errorf("opened as nobody in particular: %v", err)
+	}
+	for want, change := range map[string]func(*Config){
+		"users: contradicts username":                    func(c *Config) { c.Username = "tillsyn" },
+		"users: contradicts":                             func(c *Config) { c.PasswordFile = secret },
+		"users.owner.username: is missing":               func(c *Config) { c.Users.Owner.PasswordFile = secret },
+		"users.purge.username: is that of users.query":   func(c *Config) { c.Users.Purge.Username = "q" },
+		"username: is empty: name the user":              func(c *Config) { c.Users = Users{} },
+		"users.ingest.username: is that of users.owner:": func(c *Config) { c.Users.Owner.Username = "i" },
+	} {
+		c := good
+		change(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	for name, path := range map[string]string{
+		"others may read it": write("read", "x", 0o644), "others may change it": write("change", "x", 0o602), "its group may change it": write("group", "x", 0o620),
+		"it is empty": write("empty", "\n", 0o600), "it is missing": filepath.Join(dir, "none"), "it is a folder": dir,
+	} {
+		c := good
+		c.Users.Purge.PasswordFile = path
+		_, err := c.As(schemas.RolePurge)
+		if err == nil || !strings.HasPrefix(err.Error(), "users.purge.password_file: ") || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", name, err)
+		}
+		c = single
+		c.PasswordFile = path
+		if _, err := c.As(schemas.RolePurge); err == nil || !strings.HasPrefix(err.Error(), "password_file: ") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

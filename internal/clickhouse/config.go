@@ -11,21 +11,53 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"tillsyn/schemas"
 )
 
 // Config says how ClickHouse is reached. Validate names every fault at once.
 type Config struct {
 	Addresses      []string      `yaml:"addresses"`       // host:port of the native protocol; the first that answers is used
 	Database       string        `yaml:"database"`        // letters, digits and _
-	Username       string        `yaml:"username"`        // a user with one of the grants in schemas/grants
-	Password       Password      `yaml:"-"`               // set in code (embedded engine), otherwise read from PasswordFile
+	Username       string        `yaml:"username"`        // of a process that needs one role only: a user with its grants (schemas/grants)
+	Password       Password      `yaml:"-"`               // set in code (embedded engine, As), otherwise read from PasswordFile
 	PasswordFile   string        `yaml:"password_file"`   // one line; empty: Password is used as it is
+	Users          Users         `yaml:"users"`           // instead of Username: a user for each role; see As
 	TLS            TLS           `yaml:"tls"`             // off by default: loopback
 	DialTimeout    time.Duration `yaml:"dial_timeout"`    // to connect, and to wait for a free connection
 	InsertTimeout  time.Duration `yaml:"insert_timeout"`  // whole insert; must stay below the Kafka session timeout
 	QueryTimeout   time.Duration `yaml:"query_timeout"`   // whole query, on both sides
 	QueryMemory    int64         `yaml:"query_memory"`    // bytes the server may use for one query
 	MaxConnections int           `yaml:"max_connections"` // open at once, for each of the two pools (compressed and plain)
+}
+
+// Users are who a process signs in as on a server, by role (schemas.Roles). A role that it does not need may be left out.
+type Users struct {
+	Owner  User `yaml:"owner"`
+	Ingest User `yaml:"ingest"`
+	Query  User `yaml:"query"`
+	Purge  User `yaml:"purge"`
+}
+
+// A User is a user of the server and where its password is.
+type User struct {
+	Username     string `yaml:"username"`
+	PasswordFile string `yaml:"password_file"` // one line, readable by its owner only; empty: no password
+}
+
+// Of answers the user of a role; nobody for a role that no process signs in as.
+func (u Users) Of(role string) User {
+	switch role {
+	case schemas.RoleOwner:
+		return u.Owner
+	case schemas.RoleIngest:
+		return u.Ingest
+	case schemas.RoleQuery:
+		return u.Query
+	case schemas.RolePurge:
+		return u.Purge
+	}
+	return User{}
 }
 
 // TLS says how the connection is protected. Files are PEM.
@@ -37,12 +69,11 @@ type TLS struct {
 	ServerName string `yaml:"server_name"` // name in the server's certificate; empty: the host of the address
 }
 
-// DefaultConfig is a server on this machine, reached as user tillsyn.
+// DefaultConfig is a server on this machine. It names nobody to sign in as.
 func DefaultConfig() Config {
 	return Config{
 		Addresses:      []string{"127.0.0.1:9000"},
 		Database:       "tillsyn",
-		Username:       "tillsyn",
 		DialTimeout:    5 * time.Second,
 		InsertTimeout:  20 * time.Second,
 		QueryTimeout:   30 * time.Second,
@@ -68,8 +99,22 @@ func (c Config) Validate() error {
 	if !databaseName.MatchString(c.Database) {
 		fault("database: %q is not a name of letters, digits and _", c.Database)
 	}
-	if c.Username == "" {
-		fault("username: is empty")
+	switch {
+	case c.Users == Users{} && c.Username == "":
+		fault("username: is empty: name the user to sign in as, or one for each role in users")
+	case c.Users != Users{} && (c.Username != "" || c.PasswordFile != ""):
+		fault("users: contradicts username and password_file, which are for a process that needs one role only")
+	}
+	roles := map[string]string{}
+	for _, role := range schemas.Roles() {
+		u := c.Users.Of(role)
+		switch first, twice := roles[u.Username]; {
+		case u.Username == "" && u.PasswordFile != "":
+			fault("users.%s.username: is missing", role)
+		case u.Username != "" && twice:
+			fault("users.%s.username: is that of users.%s: each role has a user of its own", role, first)
+		}
+		roles[u.Username] = role
 	}
 	if c.Password != "" && c.PasswordFile != "" {
 		fault("password_file: a password is already given by the embedded engine")
@@ -97,16 +142,49 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
+// As answers c for the user of a role (schemas.Roles) with its password read, and no other user in it. Without Users that is Username,
+// whatever the role. The error begins with the key that is wrong, below the section: the role has no user, or its password
+// file is missing, empty, or open to other users of the machine.
+func (c Config) As(role string) (Config, error) {
+	key := "password_file"
+	if c.Users != (Users{}) {
+		u := c.Users.Of(role)
+		key = "users." + role + ".password_file"
+		if u.Username == "" {
+			return Config{}, fmt.Errorf("users.%s.username: is missing: this signs in to ClickHouse as the role %s", role, role)
+		}
+		c.Username, c.PasswordFile, c.Users = u.Username, u.PasswordFile, Users{}
+	}
+	password, err := c.password()
+	if err != nil {
+		return Config{}, fmt.Errorf("%s: %w", key, err)
+	}
+	c.Password, c.PasswordFile = Password(password), ""
+	return c, nil
+}
+
 // password reads the password that the configuration means.
 func (c Config) password() (string, error) {
 	if c.PasswordFile == "" {
 		return string(c.Password), nil
 	}
+	info, err := os.Stat(c.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	// What a container is given as a secret is a read-only mount, often of mode 0444, and in no other user's sight.
+	if mode := info.Mode().Perm(); !info.Mode().IsRegular() || mode&0o022 != 0 || mode&0o004 != 0 && !readOnlyMount(c.PasswordFile) {
+		return "", fmt.Errorf("other users of this machine can read or change %s: make it a file of mode 0600", c.PasswordFile)
+	}
 	b, err := os.ReadFile(c.PasswordFile)
 	if err != nil {
-		return "", fmt.Errorf("read password_file: %w", err)
+		return "", fmt.Errorf("read the password: %w", err)
 	}
-	return strings.TrimRight(string(b), "\r\n"), nil
+	password := strings.TrimRight(string(b), "\r\n")
+	if password == "" {
+		return "", fmt.Errorf("%s is empty", c.PasswordFile)
+	}
+	return password, nil
 }
 
 // config builds the driver's TLS settings; nil means none.
