@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"tillsyn/ingest/category"
+	"tillsyn/internal/clickhouse"
+	"tillsyn/internal/vault"
 )
 
 // runTillsyn runs a command line and answers its exit code and what it wrote.
@@ -360,8 +363,9 @@ func TestDeployedConfigs(t *testing.T) {
 	}
 	var compose struct {
 		Services map[string]struct {
-			Image   string   `yaml:"image"`
-			Command []string `yaml:"command"`
+			Image      string   `yaml:"image"`
+			Entrypoint []string `yaml:"entrypoint"`
+			Command    []string `yaml:"command"`
 		} `yaml:"services"`
 	}
 	if err := yaml.Unmarshal(text, &compose); err != nil {
@@ -374,10 +378,11 @@ func TestDeployedConfigs(t *testing.T) {
 	lines := [][]string{}
 	for name, s := range compose.Services {
 		if s.Image == "tillsyn:local" {
-			if len(s.Command) == 0 {
+			if len(s.Command) == 0 || len(s.Entrypoint) == 0 || s.Entrypoint[0] != "/usr/local/bin/tillsyn" {
 				t.Errorf("%s has no command", name)
+				continue
 			}
-			lines = append(lines, s.Command)
+			lines = append(lines, slices.Concat(s.Entrypoint[1:], s.Command))
 		}
 	}
 	for line := range strings.Lines(string(unit)) {
@@ -392,11 +397,54 @@ func TestDeployedConfigs(t *testing.T) {
 		// With --help at its end, a command line runs nothing but is parsed: unknown commands and flags are usage errors.
 		code, out, errs := runTillsyn(t, append(args, "--help")...)
 		last := args[len(args)-1]
-		if strings.HasPrefix(last, "/") || strings.HasPrefix(last, "-") {
-			last = args[0]
+		if strings.HasPrefix(last, "-") {
+			last = args[len(args)-2]
 		}
 		if code != exitOK || !strings.Contains(out, "tillsyn "+last) && !strings.Contains(out, last+" - ") {
 			t.Errorf("tillsyn %s: exit code %d, %s%s", strings.Join(args, " "), code, out, errs)
 		}
+	}
+}
+
+// What several processes must agree on stands in the file of each, the same.
+func TestComposeConfigsAgree(t *testing.T) {
+	read := func(name string) Config {
+		c, err := loadConfig("deploy/compose/" + name + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	ingest, gate, purge := read("ingest"), read("case"), read("purge")
+	for name, c := range map[string]Config{"case": gate, "purge": purge} {
+		lists := c.Lists
+		lists.Directory = ingest.Lists.Directory
+		for what, pair := range map[string][2]any{
+			"clickhouse.addresses": {c.ClickHouse.Addresses, ingest.ClickHouse.Addresses}, "kafka": {c.Kafka, ingest.Kafka}, "ingest.sources": {c.Ingest.Sources, ingest.Ingest.Sources},
+			"lists": {lists, ingest.Lists}, "resolve": {c.Resolve, ingest.Resolve}, "vault": {c.Vault, ingest.Vault}, "keys": {c.Keys, ingest.Keys},
+			"audit": {c.Audit, gate.Audit}, "casework": {c.Casework, gate.Casework}, "disclosure": {c.Disclosure, gate.Disclosure}, "lists.directory": {c.Lists.Directory, gate.Lists.Directory},
+		} {
+			if !reflect.DeepEqual(pair[0], pair[1]) {
+				t.Errorf("%s.yaml says of %s\n%+v\nthe other\n%+v", name, what, pair[0], pair[1])
+			}
+		}
+	}
+	if ingest.Embedded() || gate.ClickHouse.Users.Purge != (clickhouse.User{}) || purge.ClickHouse.Users.Query != (clickhouse.User{}) {
+		t.Error("a process has a user that it does not need")
+	}
+	// As it is shipped it refuses to purge; with the lines that it shows, it is decided.
+	if err := undecided(purge, time.Now()); !errors.Is(err, vault.ErrNoDecision) || strings.Contains(err.Error(), "mail") {
+		t.Error(err)
+	}
+	text, err := os.ReadFile("deploy/compose/purge.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	decided, err := parseConfig([]byte(strings.NewReplacer("decisions: []", "decisions:", "# - {tenant", "- {tenant").Replace(string(text))))
+	if err == nil {
+		err = errors.Join(decided.Validate(), undecided(decided, time.Now()))
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }

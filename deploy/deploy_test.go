@@ -47,7 +47,10 @@ type service struct {
 	NetworkMode string            `yaml:"network_mode"`
 	SecurityOpt []string          `yaml:"security_opt"`
 	Environment map[string]string `yaml:"environment"`
+	Entrypoint  []string          `yaml:"entrypoint"`
 	Command     []string          `yaml:"command"`
+	GroupAdd    []string          `yaml:"group_add"`
+	Profiles    []string          `yaml:"profiles"`
 	Secrets     []string          `yaml:"secrets"`
 	Volumes     []string          `yaml:"volumes"`
 	Ports       []string          `yaml:"ports"`
@@ -133,19 +136,90 @@ func TestComposeServices(t *testing.T) {
 					t.Errorf("secret %s is not there", secret)
 				}
 			}
-			for _, path := range regexp.MustCompile(`/run/secrets/\w+`).FindAllString(strings.Join(append(s.Command, mounted(t, s)...), "\n"), -1) {
+			read := regexp.MustCompile(`/run/secrets/\w+`).FindAllString(strings.Join(append(s.Command, mounted(t, s)...), "\n"), -1)
+			for _, path := range read {
 				if !slices.Contains(s.Secrets, filepath.Base(path)) {
 					t.Errorf("it reads %s but is not given it", path)
+				}
+			}
+			for _, secret := range s.Secrets {
+				if !slices.Contains(read, "/run/secrets/"+secret) {
+					t.Errorf("it is given %s and does not read it", secret)
 				}
 			}
 		})
 	}
 	// Each process signs in as its own user, and has no other's password.
-	for name, want := range map[string][]string{
-		"kafka": nil, "topics": nil, "clickhouse": {"clickhouse_users"}, "migrate": {"clickhouse_owner"}, "ingest": {"clickhouse_ingest"}, "report": {"clickhouse_query"},
-	} {
-		if got := c.Services[name].Secrets; !slices.Equal(got, want) {
-			t.Errorf("%s has the secrets %q, want %q", name, got, want)
+	for name, s := range c.Services {
+		want, ok := map[string][]string{
+			"kafka": nil, "topics": nil, "clickhouse": {"clickhouse_users"}, "migrate": {"clickhouse_owner"}, "ingest": {"clickhouse_ingest"}, "report": {"clickhouse_query"},
+			"purge": {"clickhouse_purge"}, "case": {"clickhouse_query"},
+		}[name]
+		if !ok || !slices.Equal(s.Secrets, want) {
+			t.Errorf("%s has the secrets %q, want %q", name, s.Secrets, want)
+		}
+		// Who runs by itself, and who when asked.
+		if asked := name == "report" || name == "case"; asked != (len(s.Profiles) > 0) || asked && s.Restart != "no" {
+			t.Errorf("%s has the profiles %q and is restarted %s", name, s.Profiles, s.Restart)
+		}
+	}
+}
+
+// Who may see and change what on disk: the writer has no key that opens anything and nothing of the record, the reports have nothing,
+// and nobody but ClickHouse changes ClickHouse's files.
+func TestComposeVolumes(t *testing.T) {
+	want := map[string]string{
+		"kafka":      "kafka:/var/lib/kafka/data",
+		"topics":     "",
+		"clickhouse": "clickhouse:/var/lib/clickhouse",
+		"migrate":    "",
+		"ingest":     "ingest:/var/lib/tillsyn/ingest keys:/var/lib/tillsyn/keys:ro lookup:/var/lib/tillsyn/lookup",
+		"report":     "",
+		"purge": "clickhouse:/var/lib/clickhouse:ro gate:/var/lib/tillsyn/gate keys:/var/lib/tillsyn/keys:ro lookup:/var/lib/tillsyn/lookup:ro " +
+			"purge:/var/lib/tillsyn/purge record:/var/lib/tillsyn/record",
+		"case": "gate:/var/lib/tillsyn/gate keys:/var/lib/tillsyn/keys lookup:/var/lib/tillsyn/lookup record:/var/lib/tillsyn/record",
+	}
+	dockerfile, err := os.ReadFile("Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := regexp.MustCompile(`install -d -m 0700 state((?: state/\w+)+)\n`).FindSubmatch(dockerfile)
+	if made == nil {
+		t.Fatal("the image makes no folders of state")
+	}
+	used := map[string]bool{}
+	c := compose(t)
+	for name, s := range c.Services {
+		var volumes []string
+		for _, v := range s.Volumes {
+			if strings.HasPrefix(v, "./") {
+				continue
+			}
+			volumes = append(volumes, v)
+			volume, place, _ := strings.Cut(v, ":")
+			used[volume] = true
+			// A volume on a folder that the image does not have would be root's.
+			if folder, ok := strings.CutPrefix(strings.TrimSuffix(place, ":ro"), "/var/lib/tillsyn/"); ok && !slices.Contains(strings.Fields(string(made[1])), "state/"+folder) {
+				t.Errorf("%s: the image does not make /var/lib/tillsyn/%s", name, folder)
+			}
+		}
+		slices.Sort(volumes)
+		if got := strings.Join(volumes, " "); got != want[name] {
+			t.Errorf("%s has %q, want %q", name, got, want[name])
+		}
+		// Where a tillsyn keeps something it has a volume: everything else is read-only.
+		for _, place := range regexp.MustCompile(`/var/lib/tillsyn/\w+`).FindAllString(strings.Join(mounted(t, s), "\n"), -1) {
+			if name != "ingest" && !slices.ContainsFunc(volumes, func(v string) bool { return strings.Contains(v+":", ":"+place+":") }) {
+				t.Errorf("%s keeps something in %s, which is no volume", name, place)
+			}
+		}
+		if group := slices.Equal(s.GroupAdd, []string{strings.Split(c.Services["clickhouse"].User, ":")[1]}); group != (name == "purge") || !group && len(s.GroupAdd) > 0 {
+			t.Errorf("%s is in the groups %q", name, s.GroupAdd)
+		}
+	}
+	for volume := range c.Volumes {
+		if !used[volume] {
+			t.Errorf("nobody has the volume %s", volume)
 		}
 	}
 }
@@ -373,9 +447,12 @@ func TestDockerfile(t *testing.T) {
 	}
 }
 
-// The ingester's image has no wget: its health check is bash alone, and must tell 200 from 503 and from nobody there.
-func TestIngestHealthCheck(t *testing.T) {
+// The image of tillsyn has no wget: its health check is bash alone, and must tell 200 from 503 and from nobody there.
+func TestHealthCheck(t *testing.T) {
 	test := compose(t).Services["ingest"].Healthcheck.Test
+	if !slices.Equal(test, compose(t).Services["purge"].Healthcheck.Test) {
+		t.Error("the purge is looked at in another way than the ingester")
+	}
 	if len(test) != 4 || test[0] != "CMD" {
 		t.Fatalf("%q", test)
 	}
