@@ -364,7 +364,6 @@ func TestGate(t *testing.T) {
 		{"a case number is one decision", (*house).testCaseTaken},
 		{"back-dated requests", (*house).testBackdated},
 		{"a subject without rows looks like one with", (*house).testUnknownSubject},
-		{"refusals take equally long", (*house).testTiming},
 		{"injections into the engine", (*house).testInjectionsIntoTheEngine},
 		{"killed while a decision is requested", (*house).testKilledRequest},
 		{"killed while an approval is accepted", (*house).testKilledApproval},

@@ -319,34 +319,3 @@ func (h *house) testInjectionsIntoTheEngine() {
 		}
 	}
 }
-
-// Case 41: refusing takes no longer for somebody who exists, and asks the database nothing.
-func (h *house) testTiming() {
-	known := h.request(nil)
-	unknown := h.request(func(d *Decision) {
-		d.Case, d.Scope.Subject, d.Scope.Names = "KS 2026/0124", "ingen.alls", []string{"ingen.alls@norrbo.se"}
-	})
-	h.gate.p.Vault, h.gate.p.Lookup = nil, seal.LookupKey{} // whatever asks for keys fails with another error
-	n := 150
-	if testing.Short() {
-		n = 30
-	}
-	var t float64
-	for range 4 { // a busy machine disturbs; a difference would stay
-		var took [2][]float64
-		for i := range 2 * n {
-			d := []*Decision{known, unknown}[i%2]
-			ask := h.ask(d, "utredare")
-			begin := time.Now()
-			_, err := h.gate.Lookup(h.t.Context(), d.Case, ask, func(Row) error { return nil })
-			took[i%2] = append(took[i%2], time.Since(begin).Seconds())
-			if err == nil || err.Error() != ErrRefused.Error() {
-				h.t.Fatal(err)
-			}
-		}
-		if t = welch(took[0], took[1]); t < 4.5 && t > -4.5 {
-			return
-		}
-	}
-	h.t.Errorf("refusals differ in time: t = %.1f", t)
-}
