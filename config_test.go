@@ -348,10 +348,11 @@ func FuzzParseConfig(f *testing.F) {
 
 // The configurations in deploy can be used, and the commands that run there exist.
 func TestDeployedConfigs(t *testing.T) {
-	files, err := filepath.Glob("deploy/*/*.yaml")
-	if err != nil || len(files) < 3 {
+	files, err := filepath.Glob("deploy/compose/*.yaml")
+	if err != nil || len(files) < 5 {
 		t.Fatal(files, err)
 	}
+	files = append(files, "deploy/systemd/tillsyn.yaml")
 	for _, path := range files {
 		if _, err := loadConfig(path); err != nil {
 			t.Errorf("%s: %v", path, err)

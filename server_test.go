@@ -4,14 +4,22 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tillsyn/ingest"
+	"tillsyn/ingest/kafka"
+	"tillsyn/ingest/kafka/kafkatest"
 	"tillsyn/internal/clickhouse"
 	"tillsyn/internal/engine"
 	"tillsyn/internal/vault"
@@ -307,4 +315,181 @@ func TestPurgeDaily(t *testing.T) {
 	}
 	run(exitOK, file, "purge", "--verify")
 	run(exitOK, file, "audit", "verify")
+}
+
+// 'tillsyn serve' on a server purges too where it is told whom to purge as; 'tillsyn ingest' never does, whatever it is told.
+func TestServeOnAServer(t *testing.T) {
+	w, _ := emptyTown(t)
+	w.kafka.CreateTopic(t, "proxy-log", 1)
+	w.read("proxy-log", "")
+	w.cfg.HTTP.Listen = "127.0.0.1:0"
+	for _, p := range []*string{&w.cfg.Audit.Directory, &w.cfg.Audit.Key, &w.cfg.Keys.Gate, &w.cfg.Retention.Purge.Lock, &w.cfg.Retention.Purge.Key, &w.cfg.Retention.Purge.Certificates} {
+		if !filepath.IsAbs(*p) {
+			*p = filepath.Join(w.dir, *p)
+		}
+	}
+	embedded := w.cfg
+	w.startServer(t)
+	running, err := engine.Find(embedded.Engine.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := realServer{t, w.dir, running}.config(embedded, schemas.RoleIngest, schemas.RolePurge)
+	s := serve(t, cfg)
+	await(t, time.Minute, "a purge", func() error {
+		if text := get(t, s.address, "/metrics"); !strings.Contains(text, "tillsyn_purge_overdue_days -1\n") || strings.Contains(text, "tillsyn_purge_last_success_timestamp_seconds 0\n") {
+			return fmt.Errorf("none yet")
+		}
+		return nil
+	})
+	if health := get(t, s.address, "/healthz"); health != "ok\n" {
+		t.Error(health)
+	}
+	s.stop(t)
+
+	file := realServer{t, w.dir, running}.write("ingest.yaml", cfg)
+	var log lockedBuffer
+	app := newApp()
+	app.Writer, app.ErrWriter = io.Discard, &log
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, app, []string{"tillsyn", "--config", file, "ingest"}) }()
+	await(t, time.Minute, "ingest runs", func() error {
+		if !strings.Contains(log.String(), "metrics and health") {
+			return fmt.Errorf("not yet")
+		}
+		return nil
+	})
+	stop()
+	if code := <-ended; code != exitOK || !strings.Contains(log.String(), "nothing is purged here") {
+		t.Errorf("exit code %d\n%s", code, log.String())
+	}
+	cfg.ClickHouse.Users.Ingest = clickhouse.User{}
+	code, _, errs := runTillsyn(t, "--config", realServer{t, w.dir, running}.write("ingest.yaml", cfg), "ingest")
+	if code != exitUsage || !strings.Contains(errs, "clickhouse.users.ingest.username: is missing") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+}
+
+// A describer keeps what is registered with it: the names of metrics, and the labels of each.
+type describer map[string][]string
+
+func (d describer) Register(c prometheus.Collector) error {
+	descriptions := make(chan *prometheus.Desc, 100)
+	c.Describe(descriptions)
+	close(descriptions)
+	pattern := regexp.MustCompile(`fqName: "([^"]+)".* variableLabels: \{([^}]*)\}`)
+	for text := range descriptions {
+		m := pattern.FindStringSubmatch(text.String())
+		if m == nil {
+			return fmt.Errorf("can't read %s", text)
+		}
+		d[m[1]] = strings.Split(m[2], ",")
+	}
+	return nil
+}
+
+func (d describer) MustRegister(...prometheus.Collector) { panic("nobody does") }
+func (d describer) Unregister(prometheus.Collector) bool { return false }
+
+// Every alert is about metrics and labels that tillsyn has, and tells its operator in English and Swedish.
+func TestAlerts(t *testing.T) {
+	broker := kafkatest.StartFake(t)
+	cfg := DefaultConfig()
+	cfg.relativeTo(t.TempDir())
+	cfg.Engine.MemoryLimit = 1 << 30
+	cfg.Kafka.Brokers, cfg.Kafka.Cluster = []string{broker.Plain.Addr}, "test"
+	cfg.Ingest.Sources = []ingest.Source{{Topic: "proxy-log", Tenant: "default", Format: "squid_native"}}
+	e, err := startEngine(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Kill)
+	if err := migrateEmbedded(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	db, err := openDatabase(t.Context(), cfg, schemas.RoleIngest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	metrics, quiet := describer{}, slog.New(slog.DiscardHandler)
+	if _, err := newIngestion(t.Context(), cfg, db.DB, quiet, metrics); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kafka.New(cfg.Topics(), quiet, metrics); err != nil {
+		t.Fatal(err)
+	}
+	_, closer, err := schedulePurge(t.Context(), cfg, quiet, metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closer()
+	if len(metrics) < 30 {
+		t.Fatalf("only %d metrics were found", len(metrics))
+	}
+
+	text, err := os.ReadFile("deploy/prometheus/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct {
+			Name  string `yaml:"name"`
+			Rules []struct {
+				Alert       string            `yaml:"alert"`
+				Expr        string            `yaml:"expr"`
+				For         string            `yaml:"for"`
+				Labels      map[string]string `yaml:"labels"`
+				Annotations map[string]string `yaml:"annotations"`
+			} `yaml:"rules"`
+		} `yaml:"groups"`
+	}
+	if err := yaml.UnmarshalWithOptions(text, &file, yaml.Strict()); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, g := range file.Groups {
+		for _, r := range g.Rules {
+			if r.Alert == "" || seen[r.Alert] || r.Labels["severity"] != "warning" && r.Labels["severity"] != "critical" {
+				t.Errorf("alert %q of severity %q", r.Alert, r.Labels["severity"])
+			}
+			seen[r.Alert] = true
+			has := []string{}
+			names := regexp.MustCompile(`tillsyn_\w+`).FindAllString(r.Expr, -1)
+			for _, name := range names {
+				if metrics[name] == nil {
+					t.Errorf("%s: no metric is called %s", r.Alert, name)
+				}
+				has = append(has, metrics[name]...)
+			}
+			if len(names) == 0 || strings.Count(r.Expr, "(") != strings.Count(r.Expr, ")") {
+				t.Errorf("%s: %s", r.Alert, r.Expr)
+			}
+			english, swedish := r.Annotations["summary"], r.Annotations["summary_sv"]
+			if english == "" || swedish == "" || english == swedish || len(r.Annotations) != 2 {
+				t.Errorf("%s: %q", r.Alert, r.Annotations)
+			}
+			used := regexp.MustCompile(`\$labels\.(\w+)|by \((\w+)\)|\{(\w+)=`).FindAllStringSubmatch(english+swedish+r.Expr, -1)
+			for _, m := range used {
+				if label := m[1] + m[2] + m[3]; !slices.Contains(has, label) {
+					t.Errorf("%s: its metrics have no label %s", r.Alert, label)
+				}
+			}
+			for _, said := range regexp.MustCompile(`'tillsyn ([^']+)'`).FindAllStringSubmatch(english+swedish, -1) {
+				if code, _, errs := runTillsyn(t, append(strings.Fields(said[1]), "--help")...); code != exitOK {
+					t.Errorf("%s: tillsyn %s: %s", r.Alert, said[1], errs)
+				}
+			}
+			if r.For != "" {
+				if _, err := time.ParseDuration(r.For); err != nil {
+					t.Errorf("%s: %v", r.Alert, err)
+				}
+			}
+		}
+	}
+	if len(seen) < 10 {
+		t.Errorf("only %d alerts", len(seen))
+	}
 }

@@ -10,5 +10,6 @@
 //	Dockerfile            the image of tillsyn, for use with a ClickHouse server
 //	compose/              configuration and secrets of docker-compose.yml, which stands at the top
 //	clickhouse/           configuration and users of the ClickHouse server
+//	prometheus/           alerts, in English and Swedish
 //	systemd/              one machine without containers
 package deploy
