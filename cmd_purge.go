@@ -315,21 +315,15 @@ func settleHolds(ctx context.Context, cfg Config, p *vault.Purger) error {
 func openPurgeKey(path, deployment string) (*seal.Signer, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		signer, err := seal.NewSigner(deployment + "/purge")
-		if err != nil {
-			return nil, err
-		}
-		err = durable.Create(path, signer.Encode(), 0o600)
-		if err == nil {
-			return signer, nil
+		signer, fault := seal.NewSigner(deployment + "/purge")
+		if fault == nil {
+			fault = durable.Create(path, signer.Encode(), 0o600)
 		}
 		// Where another process began at the same time, its key is the key.
-		if !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("make the key of the purge: %w", err)
+		if fault != nil && !errors.Is(fault, fs.ErrExist) {
+			return nil, fmt.Errorf("make the key of the purge: %w", fault)
 		}
-		if info, err = os.Stat(path); err != nil {
-			return nil, fmt.Errorf("read the key of the purge: %w", err)
-		}
+		info, err = os.Stat(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the key of the purge: %w", err)

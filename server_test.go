@@ -493,3 +493,31 @@ func TestAlerts(t *testing.T) {
 		t.Errorf("only %d alerts", len(seen))
 	}
 }
+
+// Processes that start at once make one key, and all of them sign with it.
+func TestPurgeKeyIsMadeOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "var", "purge.key")
+	keys := make(chan string, 16)
+	for range cap(keys) {
+		go func() {
+			signer, err := openPurgeKey(path, "test")
+			if err != nil {
+				keys <- err.Error()
+				return
+			}
+			keys <- signer.Verifier()
+		}()
+	}
+	first := <-keys
+	for range cap(keys) - 1 {
+		if k := <-keys; k != first || !strings.HasPrefix(k, "test/purge+") {
+			t.Errorf("%s and %s", first, k)
+		}
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openPurgeKey(path, "test"); err == nil || !strings.Contains(err.Error(), "mode 0600") {
+		t.Errorf("a key for everybody: %v", err)
+	}
+}
