@@ -521,3 +521,146 @@ func TestPurgeKeyIsMadeOnce(t *testing.T) {
 		t.Errorf("a key for everybody: %v", err)
 	}
 }
+
+// The configurations of docker-compose.yml, as they are but for the places of things, with the users and the topic that it makes: the
+// schema is made, lines are read, a ceremony begins, a day is purged and certified, and each service does its own part only.
+func TestComposeRuns(t *testing.T) {
+	dir := t.TempDir()
+	broker := kafkatest.StartFake(t)
+	text, err := os.ReadFile("docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	milliseconds := func(name string) string {
+		m := regexp.MustCompile(name + `: "(\d+)"`).FindSubmatch(text)
+		if m == nil {
+			t.Fatalf("docker-compose.yml has no %s", name)
+		}
+		d, err := time.ParseDuration(string(m[1]) + "h")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(d.Milliseconds())
+	}
+	broker.Plain.CreateTopic(t, "proxy-squid", 2, "retention.ms", milliseconds("KAFKA_LOG_RETENTION_HOURS"), "segment.ms", milliseconds("KAFKA_LOG_ROLL_HOURS"),
+		"cleanup.policy", "delete")
+	w := &testTown{kafka: broker.Plain}
+
+	cfg := DefaultConfig()
+	cfg.relativeTo(dir)
+	cfg.Engine.MemoryLimit = 1 << 30
+	e, err := startEngine(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Kill)
+	running, err := engine.Find(cfg.Engine.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := realServer{t, dir, running}
+	places := []string{
+		"/var/lib/tillsyn", filepath.Join(dir, "state"), "/var/lib/clickhouse", filepath.Join(cfg.Engine.DataDir, "clickhouse"), "clickhouse:9000", running.Address,
+		"kafka:19092", broker.Plain.Addr, "0.0.0.0:9464", "127.0.0.1:0", "decisions: []", "decisions:", "# - {tenant", "- {tenant",
+	}
+	for _, role := range []string{schemas.RoleOwner, schemas.RoleIngest, schemas.RoleQuery, schemas.RolePurge} {
+		places = append(places, "/run/secrets/clickhouse_"+role, s.user(role).PasswordFile)
+	}
+	files := map[string]string{}
+	for _, name := range []string{"migrate", "ingest", "report", "case", "purge"} {
+		text, err := os.ReadFile("deploy/compose/" + name + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = filepath.Join(dir, name+".yaml")
+		if err := os.WriteFile(files[name], []byte(strings.NewReplacer(places...).Replace(string(text))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	call := func(want int, service string, args ...string) string {
+		t.Helper()
+		code, out, errs := runTillsyn(t, append([]string{"--config", files[service]}, args...)...)
+		if code != want {
+			t.Fatalf("%s %v: exit %d, want %d\n%s%s", service, args, code, want, out, errs)
+		}
+		return out + errs
+	}
+	// stay runs a service until stop, which answers what it logged.
+	stay := func(service, until string, args ...string) (stop func() string) {
+		t.Helper()
+		log := &lockedBuffer{}
+		app := newApp()
+		app.Writer, app.ErrWriter = io.Discard, log
+		ctx, cancel := context.WithCancel(context.Background())
+		t.Cleanup(cancel)
+		ended := make(chan int, 1)
+		go func() { ended <- run(ctx, app, append([]string{"tillsyn", "--config", files[service]}, args...)) }()
+		await(t, time.Minute, service, func() error {
+			if !strings.Contains(log.String(), until) {
+				return fmt.Errorf("not yet: %s", log)
+			}
+			return nil
+		})
+		return func() string {
+			t.Helper()
+			cancel()
+			if code := <-ended; code != exitOK {
+				t.Errorf("%s: exit code %d\n%s", service, code, log)
+			}
+			return log.String()
+		}
+	}
+
+	call(exitOK, "migrate", "migrate")
+	now := time.Now().Add(-time.Hour)
+	w.send(t, "proxy-squid", squidLines(now, 200)...)
+	stopIngest := stay("ingest", "metrics and health", "ingest")
+	db, err := openEngine(t.Context(), cfg, running.Address, running.Credentials, schemas.RoleOwner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	await(t, time.Minute, "lines are in", func() error {
+		var n uint64
+		if err := db.Query(t.Context(), "SELECT sum(events) AS n FROM ledger", nil, func(r clickhouse.Row) error { return r.Scan(&n) }); err != nil || n == 200 {
+			return err
+		}
+		return fmt.Errorf("%d of them", n)
+	})
+	if log := stopIngest(); !strings.Contains(log, "nothing is purged here") {
+		t.Error(log)
+	}
+	call(exitOK, "report", "report", "web")
+	call(exitUsage, "report", "hold", "list")
+
+	call(exitOK, "case", "keys", "init", "--tenant", "default")
+	call(exitOK, "case", "decision", "list")
+	if out := call(exitUsage, "case", "hold", "list"); !strings.Contains(out, "clickhouse.users.purge.username: is missing") {
+		t.Error(out)
+	}
+
+	old := time.Now().UTC().AddDate(0, 0, -90).Format(time.DateOnly)
+	if err := db.Exec(t.Context(), `INSERT INTO web_keys SELECT {day:Date}, 'default', 'staff', 'hamn', sipHash128(number), sipHash128('k', number), randomString(80, 1), randomString(80, 2), randomString(80, 3), randomString(80, 4) FROM numbers(20)`,
+		clickhouse.Params{"day": old}); err != nil {
+		t.Fatal(err)
+	}
+	if log := stay("purge", "purged and certified", "purge", "--daily")(); strings.Contains(log, `"level":"ERROR"`) {
+		t.Error(log)
+	}
+	call(exitOK, "purge", "purge", "--verify")
+	call(exitOK, "purge", "hold", "list")
+	call(exitOK, "case", "audit", "verify")
+	certificates, err := filepath.Glob(filepath.Join(dir, "state", "purge", "certificates", "*.note"))
+	if err != nil || len(certificates) != 1 {
+		t.Fatalf("certificates: %v %v", certificates, err)
+	}
+	note, err := os.ReadFile(certificates[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"examined": true`, `"asked": true`, `"topic": "proxy-squid"`, `"retention_ms": 259200000`, "KS 2026/17"} {
+		if !strings.Contains(string(note), want) {
+			t.Errorf("the certificate has no %s:\n%s", want, note)
+		}
+	}
+}

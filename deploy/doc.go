@@ -1,7 +1,7 @@
 // Package deploy holds no code: it is the folder of what runs tillsyn elsewhere, and the tests that read it.
 //
 // It promises that what lies here fits the rest of the house: the ClickHouse users have the grants of schemas/grants and
-// no others, every image is pinned, every service has a health check or ends by itself, no secret stands in a file or an
+// no others, a service has the secret of its own user only and the folders that its task needs, every image is pinned, every service has a health check or ends by itself, no secret stands in a file or an
 // environment variable, nothing listens beyond loopback, and every file that is named exists.
 //
 // It refuses to publish ports beyond loopback and to run anything as root or on a writable image.

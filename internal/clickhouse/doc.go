@@ -12,9 +12,11 @@
 // It refuses
 //   - a migration file that was changed after it was applied, one that sorts before the newest applied one, and one whose
 //     statements can't be repeated;
+//   - a password file that other users of the machine can read or change, and to sign in as nobody in particular (Config.As
+//     chooses the user of a role; Lacks tells which of its grants a user has not);
 //   - a server older than MinVersion, and one whose settings don't say what exactly-once rests on (CheckSettings).
 //
-// Steps: Open (pools and version) -> Migrate or Check -> CheckSettings -> Insert, Query, Select, Kill -> Close.
+// Steps: Config.As (the user of a role) -> Open (pools and version) -> Migrate or Check -> CheckSettings -> Insert, Query, Select, Kill -> Close.
 //
 // The columns of an insert bypass the driver's row-wise reflection. Arrays, low-cardinality strings and times are laid out as
 // the native format lays them out (https://clickhouse.com/docs/interfaces/specs/NativeFormat) and handed to the driver's
