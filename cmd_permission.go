@@ -47,8 +47,9 @@ func permissionCommand() *cli.Command {
 		Name:  "permission",
 		Usage: "write down what explains visits: permissions for work, and what employees told of accidents",
 		Description: `Work may lead to places that are otherwise forbidden, with a manager's permission beforehand; whoever lands on one by accident
-tells the manager. Neither becomes a finding, and both stand beside the rows they explain in every lookup. They are signed by
-a holder of the role manager, stored encrypted, and on record by digest only.`,
+tells the manager. Both stand beside the rows they explain in every lookup, where one that was written down afterwards says so; who
+stands behind a finding is asked for without the rows they explain. Statistics of groups count such visits like any other. They are
+signed by a holder of the role manager, stored encrypted, and on record by digest only.`,
 		Action: noSubcommand,
 		Subcommands: []*cli.Command{
 			{

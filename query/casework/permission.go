@@ -519,29 +519,6 @@ func beneath(host, domain string) bool {
 	return host == domain || strings.HasSuffix(host, "."+domain)
 }
 
-// A PermittedTag is a permission as ingest can know it: no name, but the lookup tag that the same key makes of the same person on
-// that day.
-type PermittedTag struct {
-	Tag        seal.Tag
-	Categories []string
-	Domains    []string
-	Since      time.Time // from when it counts
-	Until      time.Time // when it was revoked; zero: it was not
-}
-
-// Tags are the permissions of a day for whoever counts events of units and must leave permitted ones out: ingest has the lookup key,
-// makes the tag of each event's subject anyway, and looks it up here. Accident reports come after the events and are not in it.
-func (p *Permissions) Tags(day seal.Day, tagger *seal.Tagger) []PermittedTag {
-	var list []PermittedTag
-	for _, g := range p.Granted {
-		if first, last, err := (Scope{From: g.From, To: g.To}).Days(); err != nil || day < first || day > last || !g.Revoked.IsZero() && !g.Revoked.After(day.Time()) {
-			continue
-		}
-		list = append(list, PermittedTag{tagger.Tag(g.Tenant, []byte(g.Subject)), slices.Clone(g.Categories), slices.Clone(g.Domains), g.Recorded, g.Revoked})
-	}
-	return list
-}
-
 // ExplainFor answers what says of an event of a decision's rows which permissions and reports explain it, or "": what
 // Parts.Explain asks for.
 func (g *Gate) ExplainFor(ctx context.Context, d *Decision) (func(*vault.Event) string, error) {

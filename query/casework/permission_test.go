@@ -86,15 +86,6 @@ func TestPermissionExplainsAndIsNoFinding(t *testing.T) {
 		t.Errorf("beside another's row stands %q", text)
 	}
 
-	key := seal.NewLookupKey(seal.DayOf(k.now))
-	tags := p.Tags(seal.DayOf(at), get(key.Tagger(seal.DayOf(at))))
-	if len(tags) != 1 || tags[0].Tag != get(key.Tagger(seal.DayOf(at))).Tag(tenant, []byte("anna.berg")) || !tags[0].Since.Equal(p.Granted[0].Recorded) {
-		t.Errorf("%d tags", len(tags))
-	}
-	if tags := p.Tags(seal.DayOf(at)+20, get(key.Tagger(seal.DayOf(at)+20))); len(tags) != 0 {
-		t.Error("a tag of a day that is not permitted")
-	}
-
 	k.now = k.now.Add(2 * time.Hour)
 	get(k.gate.RevokePermission(t.Context(), get(SignByManager(&PermissionRevocation{
 		Type: typePermissionRevocation, Deployment: deployment, Tenant: tenant, Permission: digest, Reason: "Uppdraget är slut.", Actor: "manager-2",
