@@ -175,6 +175,9 @@ func (g *openedGate) runExport(ctx context.Context, w, about io.Writer, who *cal
 			return usageErrorf("%w", err)
 		}
 	}
+	if err := checkFolder(dir); err != nil {
+		return err
+	}
 	c, rows, _, err := g.rowsOf(ctx, about, who, number)
 	if err != nil {
 		return err
@@ -196,6 +199,14 @@ func (g *openedGate) runExport(ctx context.Context, w, about io.Writer, who *cal
 	}
 	_, err = fmt.Fprintf(w, "%s: %d rows\nmanifest %s\ncheck it with: tillsyn export verify --log-key '%s' FILE\n", e.Path, e.Rows, e.Manifest, g.log.Trust().Key())
 	return err
+}
+
+// checkFolder says whether files can go into dir, before there are any.
+func checkFolder(dir string) error {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return usageErrorf("--out: is not a folder that is there")
+	}
+	return nil
 }
 
 // An exportLine is an export as JSON.

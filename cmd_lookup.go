@@ -72,6 +72,18 @@ func (g *openedGate) runLookup(ctx context.Context, w, about io.Writer, who *cal
 	case !errors.Is(err, casework.ErrNoCase):
 		return err
 	}
+	// A file that can't be written must not cost a lookup.
+	var sheet *os.File
+	if o.csv != "" && o.csv != "-" {
+		if sheet, err = os.OpenFile(o.csv, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+			return fmt.Errorf("write rows: %w", err)
+		}
+		defer func() {
+			if err = errors.Join(err, sheet.Close()); err != nil {
+				err = errors.Join(err, os.Remove(o.csv))
+			}
+		}()
+	}
 	out := bufio.NewWriter(w)
 	defer func() { err = errors.Join(err, out.Flush()) }()
 	var rows []casework.Row
@@ -96,21 +108,13 @@ func (g *openedGate) runLookup(ctx context.Context, w, about io.Writer, who *cal
 	if err != nil {
 		return err
 	}
-	if o.csv != "" {
-		return writeCSV(out, o.csv, rows)
+	switch {
+	case sheet != nil:
+		return errors.Join(casework.SheetOf(rows).CSV(sheet), sheet.Sync())
+	case o.csv != "":
+		return casework.SheetOf(rows).CSV(out)
 	}
 	return nil
-}
-
-func writeCSV(w io.Writer, path string, rows []casework.Row) error {
-	if path == "-" {
-		return casework.SheetOf(rows).CSV(w)
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("write rows: %w", err)
-	}
-	return errors.Join(casework.SheetOf(rows).CSV(f), f.Sync(), f.Close())
 }
 
 // column cuts a value to a width and shows every character of it.

@@ -69,6 +69,9 @@ func (g *openedGate) runSubjectAccess(ctx context.Context, w, about io.Writer, w
 	if err := casework.CheckRecipient(recipient); err != nil {
 		return usageErrorf("--recipient: %w", err)
 	}
+	if err := checkFolder(dir); err != nil {
+		return err
+	}
 	c, rows, result, err := g.rowsOf(ctx, about, who, number)
 	if err != nil {
 		return err
