@@ -82,6 +82,22 @@ func configCommand() *cli.Command {
 				},
 			},
 			{
+				Name: "watched", Usage: "say what is watched, how it is shown and how long it is kept",
+				Description: `These are the words that 'tillsyn serve' and 'tillsyn purge' put on record whenever they have changed. They name no person, no
+secret and no place.`,
+				Action: func(c *cli.Context) error {
+					if err := noArguments(c); err != nil {
+						return err
+					}
+					config, err := configOf(c)
+					if err != nil {
+						return err
+					}
+					_, err = io.WriteString(c.App.Writer, watched(config))
+					return err
+				},
+			},
+			{
 				Name: "dump", Usage: "show the configuration in use, defaults and all",
 				Flags: []cli.Flag{asJSON},
 				Action: func(c *cli.Context) error {

@@ -109,6 +109,9 @@ func runPurge(ctx context.Context, w io.Writer, cfg Config, o purgeOptions) erro
 	}
 	p.AcceptClock = o.acceptClock
 	if o.run {
+		if err := noteSettings(ctx, p.Log, "purge", cfg); err != nil {
+			return purgeError(errors.Join(err, closer()))
+		}
 		if err := settleHolds(ctx, cfg, p); err != nil {
 			return purgeError(errors.Join(err, closer()))
 		}
@@ -159,7 +162,7 @@ func runPurgeDaily(ctx context.Context, errOut io.Writer, cfg Config, ready func
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	purges, closePurger, err := schedulePurge(ctx, cfg, log, metrics)
+	purges, closePurger, err := schedulePurge(ctx, cfg, "purge", log, metrics)
 	if err != nil {
 		return purgeError(err)
 	}

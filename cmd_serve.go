@@ -106,7 +106,7 @@ func runServe(ctx context.Context, errOut io.Writer, cfg Config, ready func(addr
 	var purges *vault.PurgeSchedule
 	if cfg.Embedded() || cfg.ClickHouse.Users.Purge != (clickhouse.User{}) {
 		var closePurger func() error
-		if purges, closePurger, err = schedulePurge(ctx, cfg, log, metrics); err != nil {
+		if purges, closePurger, err = schedulePurge(ctx, cfg, "serve", log, metrics); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, closePurger()) }()
@@ -153,11 +153,14 @@ func runServe(ctx context.Context, errOut io.Writer, cfg Config, ready func(addr
 	return err
 }
 
-// schedulePurge makes what purges daily inside serve.
-func schedulePurge(ctx context.Context, cfg Config, log *slog.Logger, metrics prometheus.Registerer) (*vault.PurgeSchedule, func() error, error) {
+// schedulePurge makes what purges daily inside a part of tillsyn, and puts on record what that part watches.
+func schedulePurge(ctx context.Context, cfg Config, part string, log *slog.Logger, metrics prometheus.Registerer) (*vault.PurgeSchedule, func() error, error) {
 	p, closer, err := openPurger(ctx, cfg)
 	if err != nil {
 		return nil, nil, err
+	}
+	if err := noteSettings(ctx, p.Log, part, cfg); err != nil {
+		return nil, nil, errors.Join(err, closer())
 	}
 	if p.Steady = steadyClock(); p.Steady != nil {
 		p.Anchor = p.Now().Add(-p.Steady())

@@ -421,7 +421,7 @@ func TestAlerts(t *testing.T) {
 	if _, err := kafka.New(cfg.Topics(), quiet, metrics); err != nil {
 		t.Fatal(err)
 	}
-	_, closer, err := schedulePurge(t.Context(), cfg, quiet, metrics)
+	_, closer, err := schedulePurge(t.Context(), cfg, "serve", quiet, metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
