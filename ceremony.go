@@ -69,10 +69,7 @@ func (c holderCard) digest() seal.Digest {
 }
 
 // fingerprint is a digest as people read it to each other: 80 bits, too many to find another text for.
-func fingerprint(d seal.Digest) string {
-	text := strings.TrimPrefix(d.String(), "sha256:")
-	return strings.Join([]string{text[0:4], text[4:8], text[8:12], text[12:16], text[16:20]}, " ")
-}
+func fingerprint(d seal.Digest) string { return d.Fingerprint() }
 
 // parseCard reads a holder's card and checks that it is signed with the key that it names.
 func parseCard(note []byte) (holderCard, error) {

@@ -102,13 +102,17 @@
 //
 // # The register
 //
-// Who holds the roles of a tenant is a chain of documents "tillsyn register v1", numbered from 1, each naming the digest of the one
-// before. [ParseRegister] says what may follow what; see there. Its rules, and what each is against:
+// Who holds the roles of a tenant, and who may ask and look without holding any, is a chain of documents "tillsyn register v1",
+// numbered from 1, each naming the digest of the one before. Its fields are those of [RegisterText]: holders have a role, members
+// (requesters, investigators, registrars) have none and open nothing; both are lists in order of ids, and neither is ever absent.
+// [ParseRegister] says what may follow what; see there. Its rules, and what each is against:
 //
 //   - Number 1 is signed by one of each of its own three roles; number n+1 by one of each of the three roles of number n, and of every
-//     population whose seats or holders change: an administrator who edits it makes himself nothing.
+//     population whose seats, holders or members change: an administrator who edits it makes himself nothing. A member with a
+//     population serves that one, a member without one all. Members sign nothing of a register.
 //   - Signatures are counted by key, not by name: a new key under an old name signs for nobody yet.
-//   - One id, signing key and age recipient each stand in it once: one person holds one role.
+//   - One id, signing key and age recipient each stand in it once, over holders and members together: one person holds one role, and
+//     who holds one is no member beside it.
 //   - Two holders a role at least; four different keys; keys from which nobody can exclude himself (points of small order, other
 //     encodings of a key) are refused.
 //   - A key that was replaced never returns. The gate's key changes by this way only.
@@ -139,6 +143,10 @@
 //
 // # Stated limits
 //
+//   - No program can tell that two people are one: a holder who is enrolled as a member too, under another id and with another signing
+//     key and age identity, could ask or look, and approve. Whoever signs a register vouches that each of its people is somebody
+//     else; the protocol of the ceremony names everybody who was enrolled, with the fingerprint of the key, and so do the screen of an
+//     approver and the decision's document.
 //   - HPKE's base mode does not say who sealed, so a data key carries the mark of origin: the gate refuses one that was drawn by
 //     somebody without the key file of ingest, and without the data key nobody makes capsules that open under it. Who has that file,
 //     or is root on ingest or gate, can still make up events: he could as well make up lines in Kafka.

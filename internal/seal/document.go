@@ -41,6 +41,12 @@ func (d Digest) IsZero() bool { return d == Digest{} }
 
 func (d Digest) String() string { return digestPrefix + hex.EncodeToString(d[:]) }
 
+// Fingerprint is d as people read it to each other: 80 bits, too many to find another text for.
+func (d Digest) Fingerprint() string {
+	text := hex.EncodeToString(d[:10])
+	return strings.Join([]string{text[0:4], text[4:8], text[8:12], text[12:16], text[16:20]}, " ")
+}
+
 // MarshalText is String; the zero digest is the empty text.
 func (d Digest) MarshalText() ([]byte, error) {
 	if d.IsZero() {

@@ -25,6 +25,7 @@ const (
 	MinHolders = 2
 
 	maxHolders    = 64
+	maxMembers    = 128
 	maxRecipients = 4
 	maxRecipient  = 3000 // bytes; that of an identity against quantum computers has 1959
 	timeLayout    = "2006-01-02T15:04:05Z"
@@ -54,7 +55,7 @@ type Seat struct {
 	Key        PublicKey `json:"key"`
 }
 
-// A Holder is a person who holds a role.
+// A Holder is a person who holds a role; with an empty role, as [Register.Person] answers, a [Member].
 type Holder struct {
 	ID         string   `json:"id"` // lower-case letters, digits and . _ -; what the record names
 	Population string   `json:"population"`
@@ -65,6 +66,15 @@ type Holder struct {
 
 // Validate answers every fault of h that can be seen without the others, joined, or nil.
 func (h Holder) Validate() error {
+	faults := []error{h.validate()}
+	if holderForm.MatchString(h.ID) && !h.Role.approves() {
+		faults = append(faults, fmt.Errorf("%s: the role must be one of %v", h.ID, Approvers()))
+	}
+	return errors.Join(faults...)
+}
+
+// validate is Validate for a person of any role, or none.
+func (h Holder) validate() error {
 	var faults []error
 	if !holderForm.MatchString(h.ID) {
 		return errors.New("the id must consist of 1 to 48 lower-case letters a-z, digits and . _ -")
@@ -74,9 +84,6 @@ func (h Holder) Validate() error {
 	}
 	if h.Population != "" && !isPopulation(h.Population) {
 		fault("the population is no population's name")
-	}
-	if !h.Role.approves() {
-		fault("the role must be one of %v", Approvers())
 	}
 	if err := checkVerifier(h.ID, h.Verifier); err != nil {
 		fault("%w", err)
@@ -91,6 +98,31 @@ func (h Holder) Validate() error {
 	}
 	return errors.Join(faults...)
 }
+
+// A Member is a person who holds no role and opens nothing, and whom the register names all the same: whoever requests, investigates
+// or keeps the desk of public records signs with a key that three roles have seen.
+type Member struct {
+	ID         string   `json:"id"`         // as a holder's; nobody is in a register twice
+	Population string   `json:"population"` // whom the person may ask for and look at; empty: everybody
+	Verifier   string   `json:"verifier"`   // C2SP signed-note verifier key, whose name is ID
+	Recipients []string `json:"recipients"` // age recipients: what is meant for this person alone is encrypted to them
+}
+
+// Validate answers every fault of m that can be seen without the others, joined, or nil.
+func (m Member) Validate() error { return m.person().validate() }
+
+// person is m as a holder of no role.
+func (m Member) person() Holder {
+	return Holder{ID: m.ID, Population: m.Population, Verifier: m.Verifier, Recipients: m.Recipients}
+}
+
+// Serves says whether a person may ask for and look at people of a population: their own, or any, if they have none.
+func (h Holder) Serves(population string) bool {
+	return h.Population == "" || h.Population == population
+}
+
+// Fingerprint is a verifier key as people read it to each other: 80 bits, too many to find another key for.
+func Fingerprint(verifier string) string { return DigestOf([]byte(verifier)).Fingerprint() }
 
 func isPopulation(name string) bool { return populationForm.MatchString(name) && name != "default" }
 
@@ -109,13 +141,27 @@ type RegisterText struct {
 	Gate       GateSeat `json:"gate"`
 	Seats      []Seat   `json:"seats"`   // by population, then in the order of Approvers
 	Holders    []Holder `json:"holders"` // by id
+	Members    []Member `json:"members"` // by id; never absent, but it may be empty
 }
 
-// Sort puts seats and holders in their order and sets the type: there is one text for one register.
+// Sort puts seats, holders and members in their order and sets the type: there is one text for one register.
 func (t *RegisterText) Sort() {
 	t.Type = registerType
 	slices.SortStableFunc(t.Seats, compareSeats)
 	slices.SortStableFunc(t.Holders, func(a, b Holder) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortStableFunc(t.Members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+	if t.Members == nil {
+		t.Members = []Member{}
+	}
+}
+
+// People are all whom a register names, holders first. Members have no role.
+func (t RegisterText) People() []Holder {
+	list := slices.Clone(t.Holders)
+	for _, m := range t.Members {
+		list = append(list, m.person())
+	}
+	return list
 }
 
 func compareSeats(a, b Seat) int {
@@ -210,6 +256,26 @@ func (t RegisterText) Validate() error {
 	}
 	if !slices.IsSortedFunc(t.Holders, func(a, b Holder) int { return cmp.Compare(a.ID, b.ID) }) {
 		fault("holders: are not in order of their ids")
+	}
+	if len(t.Members) > maxMembers {
+		fault("members: are more than %d", maxMembers)
+	}
+	if t.Members == nil {
+		fault("members: are missing; the list may be empty")
+	}
+	for i, m := range t.Members {
+		if err := m.Validate(); err != nil {
+			fault("members[%d]: %w", i, err)
+			continue
+		}
+		unique("id", m.ID, m.ID)
+		unique("signing key", verifierKey(m.Verifier), m.ID)
+		for _, r := range m.Recipients {
+			unique("recipient", r, m.ID)
+		}
+	}
+	if !slices.IsSortedFunc(t.Members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) }) {
+		fault("members: are not in order of their ids")
 	}
 	for _, s := range t.Seats {
 		if name := seatName(s.Population, s.Role); held[name] < MinHolders {
@@ -339,8 +405,8 @@ type need struct {
 // follow previous:
 //
 //   - another deployment, tenant, number or digest than previous leads to, or an earlier time;
-//   - no signature of one holder by previous of each of its three roles, and of each role of every population whose seats or
-//     holders change; and, for each seat that is new, of one who will hold it. No two of these are of one person, since
+//   - no signature of one holder by previous of each of its three roles, and of each role of every population whose seats,
+//     holders or members change; and, for each seat that is new, of one who will hold it. No two of these are of one person, since
 //     nobody is in a register twice;
 //   - a key that an earlier register had elsewhere, or that has been replaced before;
 //   - a holder who held another role before, unless the keys of both roles have been replaced since.
@@ -544,10 +610,24 @@ func (t *RegisterText) holders(population string, r Role) []Holder {
 	return list
 }
 
-// changed says whether who decides in a population, or with which keys, is not the same in t and p.
+// serving are the members for a population.
+func (t *RegisterText) serving(population string) []Holder {
+	var list []Holder
+	for _, m := range t.Members {
+		if h := m.person(); h.Serves(population) {
+			list = append(list, h)
+		}
+	}
+	return list
+}
+
+// changed says whether who decides in a population, or with which keys, or who serves it, is not the same in t and p.
 func (t *RegisterText) changed(p *RegisterText, population string) bool {
 	same := func(a, b Holder) bool {
 		return a.ID == b.ID && a.Verifier == b.Verifier && slices.Equal(a.Recipients, b.Recipients)
+	}
+	if !slices.EqualFunc(t.serving(population), p.serving(population), same) {
+		return true
 	}
 	for _, r := range Approvers() {
 		a, _ := t.seat(population, r)
@@ -617,6 +697,10 @@ func (r *Register) Text() RegisterText {
 	t.Seats, t.Holders = slices.Clone(t.Seats), slices.Clone(t.Holders)
 	for i := range t.Holders {
 		t.Holders[i].Recipients = slices.Clone(t.Holders[i].Recipients)
+	}
+	t.Members = slices.Clone(t.Members)
+	for i := range t.Members {
+		t.Members[i].Recipients = slices.Clone(t.Members[i].Recipients)
 	}
 	return t
 }
@@ -691,6 +775,35 @@ func (r *Register) Holder(id string) (Holder, bool) {
 		}
 	}
 	return Holder{}, false
+}
+
+// Member finds a member by id. A holder is none.
+func (r *Register) Member(id string) (Member, bool) {
+	if r == nil {
+		return Member{}, false
+	}
+	for _, m := range r.text.Members {
+		if m.ID == id {
+			m.Recipients = slices.Clone(m.Recipients)
+			return m, true
+		}
+	}
+	return Member{}, false
+}
+
+// Person finds a holder or a member by id; a member has no role.
+func (r *Register) Person(id string) (Holder, bool) {
+	if m, ok := r.Member(id); ok {
+		return m.person(), true
+	}
+	return r.Holder(id)
+}
+
+// Enrolled says whether a person of this id is in r with exactly this verifier key, and may ask for and look at people of a
+// population.
+func (r *Register) Enrolled(id, verifier, population string) bool {
+	h, ok := r.Person(id)
+	return ok && h.Verifier == verifier && h.Serves(population)
 }
 
 // Holders are those who decide for a population in a role: its own, or those of "" if it has no such seat.

@@ -53,6 +53,14 @@ func (o *town) add(id, population string, r Role) {
 	o.text.Holders = append(o.text.Holders, Holder{ID: id, Population: population, Role: r, Verifier: o.signer(id).Verifier(), Recipients: []string{o.recipient()}})
 }
 
+func (o *town) enrol(id, population string) {
+	o.text.Members = append(slices.Clone(o.text.Members), Member{ID: id, Population: population, Verifier: o.signer(id).Verifier(), Recipients: []string{o.recipient()}})
+}
+
+func (o *town) leave(id string) {
+	o.text.Members = slices.DeleteFunc(slices.Clone(o.text.Members), func(m Member) bool { return m.ID == id })
+}
+
 func (o *town) remove(id string) {
 	o.text.Holders = slices.DeleteFunc(slices.Clone(o.text.Holders), func(h Holder) bool { return h.ID == id })
 }
@@ -89,6 +97,12 @@ func (o *town) elected() {
 	o.text.Seats = append(o.text.Seats, Seat{"elected", Manager, o.key()})
 	o.add("chair.a", "elected", Manager)
 	o.add("chair.b", "elected", Manager)
+}
+
+// renamed is the verifier key of somebody's signing key under another name.
+func (o *town) renamed(id, name string) string {
+	raw, _ := decode64(strings.TrimSpace(strings.SplitN(string(o.signers[id].Encode()), "+", 5)[4]))
+	return signerOf(o.t, name, raw[1:]).Verifier()
 }
 
 func (o *town) signed(by ...string) []byte {
@@ -248,11 +262,8 @@ func TestSamePersonTwiceInTheRegister(t *testing.T) {
 	}{
 		"under one id": {"same id", func(o *town) { o.add("hr.a", "", Security) }},
 		"with one signing key under two ids": {"same signing key", func(o *town) {
-			parts := strings.SplitN(string(o.signers["hr.a"].Encode()), "+", 5)
-			raw, _ := decode64(strings.TrimSpace(parts[4]))
 			o.add("hr.twin", "", Security)
-			twin := signerOf(o.t, "hr.twin", raw[1:])
-			o.change("hr.twin", func(h *Holder) { h.Verifier = twin.Verifier() })
+			o.change("hr.twin", func(h *Holder) { h.Verifier = o.renamed("hr.a", "hr.twin") })
 		}},
 		"with one age identity": {"same recipient", func(o *town) {
 			o.add("hr.twin", "", Security)
@@ -261,6 +272,41 @@ func TestSamePersonTwiceInTheRegister(t *testing.T) {
 		"with one age identity of two": {"same recipient", func(o *town) {
 			o.add("hr.twin", "", Security)
 			o.change("hr.twin", func(h *Holder) { h.Recipients = append(h.Recipients, o.text.Holders[1].Recipients[0]) })
+		}},
+		"as a holder and a member": {"same id", func(o *town) { o.enrol("hr.a", "") }},
+		"as a member twice":        {"same id", func(o *town) { o.enrol("anna", ""); o.enrol("anna", "elected") }},
+		"as a holder, and as a member with the same signing key": {"same signing key", func(o *town) {
+			o.enrol("hr.twin", "")
+			o.text.Members[0].Verifier = o.renamed("hr.a", "hr.twin")
+		}},
+		"as two members with one signing key": {"same signing key", func(o *town) {
+			o.enrol("anna", "")
+			o.enrol("hr.twin", "")
+			o.text.Members[1].Verifier = o.renamed("anna", "hr.twin")
+		}},
+		"as a holder, and as a member with the same age identity": {"same recipient", func(o *town) {
+			o.enrol("hr.twin", "")
+			o.text.Members[0].Recipients = append(o.text.Members[0].Recipients, o.text.Holders[2].Recipients[0])
+		}},
+		"a member with the gate's identity": {"same recipient", func(o *town) {
+			o.enrol("anna", "")
+			o.text.Members[0].Recipients = []string{o.text.Gate.Recipient}
+		}},
+		"a member with the verifier of another": {"not of this name", func(o *town) {
+			o.enrol("anna", "")
+			o.text.Members[0].Verifier = o.signers["hr.b"].Verifier()
+		}},
+		"a member without a recipient": {"1 to 4 age recipients", func(o *town) { o.enrol("anna", ""); o.text.Members[0].Recipients = nil }},
+		"a member of no population":    {"no population's name", func(o *town) { o.enrol("anna", "Staff!") }},
+		"a member whose id is a path":  {"lower-case", func(o *town) { o.enrol("anna", ""); o.text.Members[0].ID = "../anna" }},
+		"a member anybody signs for": {"anybody can sign", func(o *town) {
+			o.enrol("anna", "")
+			o.text.Members[0].Verifier = verifierOf(o.t, "anna", append([]byte{1}, make([]byte, 31)...))
+		}},
+		"too many members": {"more than 128", func(o *town) {
+			for i := range 129 {
+				o.enrol(fmt.Sprintf("m%d", i), "")
+			}
 		}},
 		"the gate's identity": {"same recipient", func(o *town) {
 			o.change("hr.a", func(h *Holder) { h.Recipients = []string{o.text.Gate.Recipient} })
@@ -355,6 +401,96 @@ func TestWhoeverDecidesForAPopulationSignsItsChanges(t *testing.T) {
 	o.remove("chair.b")
 	o.refused("signature of the manager of elected", o.signed(three()...))
 	o.accept(append(three(), "chair.a")...)
+}
+
+func TestMembersChangeOnlyAsHoldersDo(t *testing.T) {
+	o := newTown(t)
+	o.enrol("anna", "")
+	o.enrol("bo", "elected")
+	o.accept(three()...)
+	r := o.last
+	m, ok := r.Member("anna")
+	if p, both := r.Person("anna"); !ok || !both || p.Role != "" || p.Verifier != m.Verifier || !p.Serves("elected") || !p.Serves("staff") {
+		t.Error("a member is not in the register")
+	}
+	if p, ok := r.Person("bo"); !ok || p.Serves("staff") || !p.Serves("elected") {
+		t.Error("a member of a population serves others")
+	}
+	if p, ok := r.Person("hr.a"); !ok || p.Role != HR {
+		t.Error("a holder is no person")
+	}
+	if _, ok := r.Member("hr.a"); ok {
+		t.Error("a holder is a member")
+	}
+	if _, ok := r.Holder("anna"); ok || r.Decides("anna", "") || slices.Contains(r.Verifiers(), m.Verifier) {
+		t.Error("a member is a holder")
+	}
+	for _, c := range []struct {
+		id, key, population string
+		want                bool
+	}{
+		{"anna", m.Verifier, "staff", true}, {"anna", o.signers["bo"].Verifier(), "staff", false}, {"anna", o.renamed("bo", "anna"), "staff", false},
+		{"bo", o.signers["bo"].Verifier(), "elected", true}, {"bo", o.signers["bo"].Verifier(), "staff", false},
+		{"hr.a", o.signers["hr.a"].Verifier(), "elected", true}, {"nobody", m.Verifier, "staff", false}, {"", "", "", false},
+	} {
+		if r.Enrolled(c.id, c.key, c.population) != c.want {
+			t.Errorf("%s for %q is enrolled: %v", c.id, c.population, !c.want)
+		}
+	}
+
+	change := func(f func()) {
+		o.text = o.last.Text()
+		o.text.Number, o.text.Previous = o.last.Number()+1, o.last.Digest()
+		f()
+	}
+	for name, f := range map[string]func(){
+		"added":             func() { o.enrol("mallory", "") },
+		"dropped":           func() { o.leave("anna") },
+		"given another key": func() { o.text.Members[0].Verifier = o.signer("anna").Verifier() },
+		"given a recipient": func() { o.text.Members[0].Recipients = []string{o.recipient()} },
+		"put in all":        func() { o.text.Members[1].Population = "" },
+		"made a holder":     func() { o.leave("anna"); o.add("anna", "", HR) },
+	} {
+		before := o.signers["anna"]
+		change(f)
+		o.refused("signature of the", o.signed("manager.a", "hr.a"))
+		o.refused("signature of the", o.signed("manager.a", "hr.a", "hr.b"))
+		o.refused("", o.signed("anna", "bo", "manager.a")) // members sign nothing
+		if _, err := ParseRegister(o.signed(three()...), o.last); err != nil {
+			t.Errorf("%s by three: %v", name, err)
+		}
+		o.signers["anna"] = before
+	}
+	change(func() {})
+	text := string(o.signed(three()...))
+	for name, edited := range map[string]string{
+		"another member's id": strings.Replace(text, "\"anna\"", "\"anny\"", 1),
+		"no list of members":  strings.Replace(text, "\"members\"", "\"member\"", 1),
+	} {
+		if _, err := ParseRegister([]byte(edited), o.last); err == nil || edited == text {
+			t.Error("accepted:", name)
+		}
+	}
+	bare := o.text
+	bare.Sort()
+	bare.Members = nil
+	raw, _ := Canonical(bare)
+	o.refused("may be empty", o.sign(raw, three()...))
+
+	// Who serves a population that has a seat of its own is that population's matter as well.
+	change(func() { o.elected() })
+	o.accept(append(three(), "chair.a")...)
+	change(func() { o.enrol("cia", "") })
+	o.refused("manager of elected", o.signed(three()...))
+	change(func() { o.leave("bo") })
+	o.refused("manager of elected", o.signed(three()...))
+	change(func() { o.enrol("cia", "pupil") })
+	o.accept(three()...)
+	change(func() { o.leave("anna") })
+	o.accept(append(three(), "chair.b")...)
+	if _, ok := o.last.Person("anna"); ok {
+		t.Error("who left is in the register")
+	}
 }
 
 func TestRegisterFollowsTheOneBefore(t *testing.T) {

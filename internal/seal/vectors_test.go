@@ -14,7 +14,8 @@ import (
 
 // testdata/vectors.json is described in the package comment. It was written once by TestWriteVectors; every number in it but the
 // hybrid suite's was then computed again with another implementation (Python, with X25519, AES-GCM and Ed25519 of the cryptography
-// package, and HPKE and HKDF by hand) from the package comment alone.
+// package, and HPKE and HKDF by hand) from the package comment alone. The registers were written anew when members came into them,
+// and judged again by another implementation (Python: digests, signatures, and who had to sign).
 type vectorFile struct {
 	Lookup     []lookupVector    `json:"lookup"`
 	Shares     []shareVector     `json:"shares"`
@@ -351,6 +352,7 @@ func TestWriteVectors(t *testing.T) {
 		f.Notes = append(f.Notes, v)
 	}
 	o := newTown(t)
+	o.enrol("anna.berg", "")
 	first := o.accept("manager.a", "hr.a", "security.a")
 	two1 := *o
 	o.rotate("", HR)
@@ -359,6 +361,11 @@ func TestWriteVectors(t *testing.T) {
 	o.elected()
 	o.text.Time = "2026-11-24T09:00:00Z"
 	third := o.accept("manager.b", "hr.a", "security.b", "chair.a")
+	o.leave("anna.berg")
+	o.enrol("bo.ek", "elected")
+	o.text.Time = "2026-11-25T09:00:00Z"
+	unasked := o.signed("manager.b", "hr.a", "security.b")
+	fourth := o.accept("manager.b", "hr.a", "security.b", "chair.b")
 	digests := []Digest{}
 	for r := o.last; r != nil; r = r.previous {
 		digests = append(digests, r.Digest())
@@ -369,10 +376,16 @@ func TestWriteVectors(t *testing.T) {
 	two1.remove("security.b")
 	two1.add("mallory", "", Security)
 	takeover := two1.signed("mallory", "manager.a", "hr.a")
+	two1.text = two1.last.Text()
+	two1.text.Number, two1.text.Previous = 2, two1.last.Digest()
+	two1.enrol("mallory", "")
+	intruder := two1.signed("manager.a", "hr.a", "hr.b")
 	f.Registers = []registerVector{
-		{[]string{string(first), string(second), string(third)}, digests},
+		{[]string{string(first), string(second), string(third), string(fourth)}, digests},
+		{[]string{string(first), string(second), string(third), string(unasked)}, digests[:3]},
 		{[]string{string(first), string(third)}, digests[:1]},
 		{[]string{string(first), string(takeover)}, digests[:1]},
+		{[]string{string(first), string(intruder)}, digests[:1]},
 		{[]string{string(second)}, []Digest{}},
 		{[]string{string(o.sign(must1(Unsigned(first)), "manager.a", "hr.a"))}, []Digest{}},
 	}
