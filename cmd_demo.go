@@ -19,6 +19,7 @@ import (
 	"tillsyn/ingest/category"
 	"tillsyn/ingest/resolve"
 	"tillsyn/internal/synthetic"
+	"tillsyn/internal/vault"
 	"tillsyn/schemas"
 )
 
@@ -182,11 +183,19 @@ func prepareDemoDir(dir string) (string, error) {
 // demoConfig writes down what is known of the town, and answers a configuration that says where.
 func demoConfig(dir string, town *synthetic.Municipality) (Config, error) {
 	cfg := DefaultConfig()
-	cfg.Engine.DataDir = filepath.Join(dir, "engine")
 	cfg.ClickHouse.Addresses = nil
-	cfg.Ingest.StatisticsKey = filepath.Join(dir, "statistics.key")
-	cfg.Vault.LookupKey = filepath.Join(dir, "lookup.key")
-	cfg.Keys.Directory, cfg.Keys.Gate = filepath.Join(dir, "keys"), filepath.Join(dir, "gate.key")
+	// A demo leaves nothing elsewhere: least of all entries in the record of an installation that is run from the same folder.
+	for _, path := range []*string{
+		&cfg.Engine.DataDir, &cfg.Ingest.StatisticsKey, &cfg.Vault.LookupKey, &cfg.Keys.Directory, &cfg.Keys.Gate, &cfg.Audit.Directory, &cfg.Audit.Key,
+		&cfg.Casework.Dir, &cfg.Retention.Purge.Lock, &cfg.Retention.Purge.Key, &cfg.Retention.Purge.Certificates,
+	} {
+		*path = filepath.Join(dir, filepath.Base(*path))
+	}
+	for _, class := range []*vault.ClassRetention{&cfg.Retention.Web, &cfg.Retention.Mail, &cfg.Retention.Rejects} {
+		for _, t := range synthetic.Tenants() {
+			class.Decisions = append(class.Decisions, vault.RetentionDecision{Tenant: t.Name, Number: "DEMO 1", From: "2026-01-01"})
+		}
+	}
 	cfg.Ingest.Batch.MaxAge = 2 * time.Second
 	cfg.HTTP.Listen = "127.0.0.1:0"
 	cfg.Log.Level = "warn"

@@ -37,6 +37,9 @@ func TestDemo(t *testing.T) {
 		}
 	}
 	config := filepath.Join(dir, defaultConfigFile)
+	if text, err := os.ReadFile(config); err != nil || bytes.Contains(text, []byte(": var/")) {
+		t.Errorf("the demo leaves something beside its folder: %v\n%s", err, text)
+	}
 	from := time.Now().AddDate(0, 0, -8).Format(time.DateOnly)
 	if got, faults, code := inProcess(t, "--config", config, "config", "check"); code != exitOK {
 		t.Errorf("the demo's configuration: %d %s%s", code, got, faults)
