@@ -38,15 +38,15 @@ const (
 	kindRetire   = "retire"
 )
 
-// A holderCard is what a person who is to hold a role hands in: public, but for the signing key, which is encrypted to the
-// person. It is signed with that key, so whoever hands in a card has it.
+// A holderCard is what a person who is to hold a role, or with no role to be a member, hands in: public, but for the signing key,
+// which is encrypted to the person. It is signed with that key, so whoever hands in a card has it.
 type holderCard struct {
 	Type       string    `json:"type"`
 	Deployment string    `json:"deployment"`
 	Tenant     string    `json:"tenant"`
 	ID         string    `json:"id"`
 	Population string    `json:"population"`
-	Role       seal.Role `json:"role"`
+	Role       seal.Role `json:"role"` // empty: a member
 	Verifier   string    `json:"verifier"`
 	Recipients []string  `json:"recipients"` // age
 	Signer     string    `json:"signer"`     // the signing key, age-encrypted to Recipients, in base64
@@ -57,6 +57,18 @@ type holderCard struct {
 
 func (c holderCard) holder() seal.Holder {
 	return seal.Holder{ID: c.ID, Population: c.Population, Role: c.Role, Verifier: c.Verifier, Recipients: c.Recipients}
+}
+
+func (c holderCard) member() seal.Member {
+	return seal.Member{ID: c.ID, Population: c.Population, Verifier: c.Verifier, Recipients: c.Recipients}
+}
+
+// validate answers what is wrong with the person of a card.
+func (c holderCard) validate() error {
+	if c.Role == "" {
+		return c.member().Validate()
+	}
+	return c.holder().Validate()
 }
 
 // digest is what a card is recognised by.
@@ -87,7 +99,7 @@ func parseCard(note []byte) (holderCard, error) {
 	if _, by, err := seal.Open(note, c.Verifier); err != nil || !slices.Equal(by, []string{c.ID}) {
 		return holderCard{}, errors.New("read a holder's card: it is not signed with its own key")
 	}
-	if err := c.holder().Validate(); err != nil {
+	if err := c.validate(); err != nil {
 		return holderCard{}, fmt.Errorf("read a holder's card: %w", err)
 	}
 	if raw, err := decode64(c.Signer); err != nil || !bytes.HasPrefix(raw, []byte("age-encryption.org/v1\n")) {
@@ -268,6 +280,12 @@ type change struct {
 	gate   bool
 }
 
+// leave takes somebody out of a register that is being drafted.
+func leave(t *seal.RegisterText, id string) {
+	t.Holders = slices.DeleteFunc(t.Holders, func(h seal.Holder) bool { return h.ID == id })
+	t.Members = slices.DeleteFunc(t.Members, func(m seal.Member) bool { return m.ID == id })
+}
+
 // A presentIdentity is the opened identity file of somebody who takes part.
 type presentIdentity []age.Identity
 
@@ -328,11 +346,10 @@ func (k *ceremony) draft(previous *seal.Register, suite seal.Suite, ch change, p
 	d.document = ceremonyDocument{Type: ceremonyType, Kind: ch.kind, Tenant: k.name, Number: t.Number, Began: k.time()}
 
 	for _, id := range ch.remove {
-		n := len(t.Holders)
-		t.Holders = slices.DeleteFunc(t.Holders, func(h seal.Holder) bool { return h.ID == id })
-		if len(t.Holders) == n {
+		if _, ok := holderIn(t, id); !ok {
 			return d, fmt.Errorf("nobody in the register is called %q", id)
 		}
+		leave(&t, id)
 		d.document.Left = append(d.document.Left, id)
 	}
 	rotate := map[string]bool{}
@@ -350,15 +367,16 @@ func (k *ceremony) draft(previous *seal.Register, suite seal.Suite, ch change, p
 			}
 		}
 		for _, h := range t.Holders {
-			if h.ID == c.ID && h.Role != c.Role {
+			if h.ID == c.ID && c.Role != "" && h.Role != c.Role {
 				// Whoever changes sides may still know the keys of the old one.
 				rotate[seatOf(h.Population, h.Role)], rotate[seatOf(c.Population, c.Role)] = true, true
 				k.say("%s changes from %s to %s: both roles get new keys, so that nobody can open two shares", c.ID, h.Role, c.Role)
 			}
 		}
-		t.Holders = slices.DeleteFunc(t.Holders, func(h seal.Holder) bool { return h.ID == c.ID })
-		t.Holders = append(t.Holders, c.holder())
-		if !slices.ContainsFunc(t.Seats, func(s seal.Seat) bool { return s.Population == c.Population && s.Role == c.Role }) {
+		leave(&t, c.ID)
+		if c.Role == "" {
+			t.Members = append(t.Members, c.member())
+		} else if t.Holders = append(t.Holders, c.holder()); !slices.ContainsFunc(t.Seats, func(s seal.Seat) bool { return s.Population == c.Population && s.Role == c.Role }) {
 			t.Seats = append(t.Seats, seal.Seat{Population: c.Population, Role: c.Role})
 			rotate[seatOf(c.Population, c.Role)] = true
 		}
@@ -822,12 +840,14 @@ func (k *ceremony) sign(ctx context.Context, present []presentIdentity, confirmO
 	})
 }
 
+// holderIn finds a holder, or a member as one of no role.
 func holderIn(t seal.RegisterText, id string) (seal.Holder, bool) {
-	i := slices.IndexFunc(t.Holders, func(h seal.Holder) bool { return h.ID == id })
+	people := t.People()
+	i := slices.IndexFunc(people, func(h seal.Holder) bool { return h.ID == id })
 	if i < 0 {
 		return seal.Holder{}, false
 	}
-	return t.Holders[i], true
+	return people[i], true
 }
 
 // next says what a ceremony still needs.
@@ -988,7 +1008,7 @@ func (k *ceremony) publish(ctx context.Context, present []presentIdentity) error
 			}
 			if _, err := log.Append(ctx, audit.Entry{
 				Kind: audit.RegisterChanged, Actor: leaders[0].ID, Document: r.Digest().String(), Body: string(o.note),
-				Counts: map[string]int64{"number": int64(r.Number()), "holders": int64(len(r.Text().Holders))},
+				Counts: map[string]int64{"number": int64(r.Number()), "holders": int64(len(r.Text().Holders)), "members": int64(len(r.Text().Members))},
 			}); err != nil {
 				return err
 			}

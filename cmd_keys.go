@@ -31,6 +31,14 @@ func keysCommand() *cli.Command {
 	population := &cli.StringFlag{Name: "population", Usage: "for whom, if a `POPULATION` has rules of its own, such as elected"}
 	with := func(lists ...[]cli.Flag) []cli.Flag { return slices.Concat(lists...) }
 	one := func(f ...cli.Flag) []cli.Flag { return f }
+	card := one(
+		&cli.StringFlag{Name: "id", Usage: "what the record calls you: a-z, digits and . _ - (`anna.berg`)"}, population,
+		&cli.StringFlag{Name: "identity", Aliases: []string{"i"}, Usage: "your age identity `FILE`; made if it is not there"},
+		&cli.StringFlag{Name: "passphrase-file", Usage: "a `FILE` with its passphrase; asked for otherwise"},
+		&cli.BoolFlag{Name: "no-passphrase", Usage: "a new identity is a plain file: for a disk that is encrypted"},
+		&cli.StringSliceFlag{Name: "recipient", Usage: "a further age public `KEY` of yours, such as that of a security key"},
+		&cli.StringFlag{Name: "suite", Value: string(seal.X25519), Usage: "of a new identity: x25519 or mlkem768-x25519"},
+		&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "the `FILE` of the card (default: ID.card)"})
 	return &cli.Command{
 		Name:  "keys",
 		Usage: "make, share and change the keys that three roles must unlock together",
@@ -39,7 +47,9 @@ key exists only encrypted to the people who hold the role, two at least. Who the
 roles sign whenever it changes, and that is on record. Private things never leave the machine of the person: what is in
 the folder of keys is public, or encrypted.
 
-The first ceremony:  keys init,  keys holder (each person),  keys enrol,  keys sign and keys confirm (each person),  keys publish.
+Members hold no role: who requests decisions, investigates, or keeps the desk of public records. They stand in the register too.
+
+The first ceremony:  keys init,  keys holder or keys member (each person),  keys enrol,  keys sign and keys confirm (each person),  keys publish.
 At one table all of it is done on one machine that is offline; over distance, cards and signatures are sent as files, and
 fingerprints read to each other over the telephone. 'keys status' says at any time what is next.`,
 		Action: noSubcommand,
@@ -62,29 +72,28 @@ fingerprints read to each other over the telephone. 'keys status' says at any ti
 				Name: "holder", Usage: "make your card: what you hand in to hold a role",
 				Description: `Run it on your own machine. It makes an age identity in FILE, protected with a passphrase, or takes the one that is there:
 a file of age-keygen, one with a passphrase, or of a plugin such as age-plugin-yubikey (then name its --recipient).`,
-				Flags: with(common, one(
-					&cli.StringFlag{Name: "id", Usage: "what the record calls you: a-z, digits and . _ - (`anna.berg`)"}, role, population,
-					&cli.StringFlag{Name: "identity", Aliases: []string{"i"}, Usage: "your age identity `FILE`; made if it is not there"},
-					&cli.StringFlag{Name: "passphrase-file", Usage: "a `FILE` with its passphrase; asked for otherwise"},
-					&cli.BoolFlag{Name: "no-passphrase", Usage: "a new identity is a plain file: for a disk that is encrypted"},
-					&cli.StringSliceFlag{Name: "recipient", Usage: "a further age public `KEY` of yours, such as that of a security key"},
-					&cli.StringFlag{Name: "suite", Value: string(seal.X25519), Usage: "of a new identity: x25519 or mlkem768-x25519"},
-					&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "the `FILE` of the card (default: ID.card)"})),
+				Flags: with(common, one(role), card),
 				Action: func(c *cli.Context) error {
-					if err := noArguments(c); err != nil {
-						return err
-					}
-					k, err := ceremonyOf(c, true)
+					k, o, err := cardOf(c)
 					if err != nil {
 						return err
 					}
-					o := holderOptions{id: c.String("id"), population: c.String("population"), identity: c.String("identity"), passphraseFile: c.String("passphrase-file"),
-						plain: c.Bool("no-passphrase"), recipients: c.StringSlice("recipient"), suite: seal.Suite(c.String("suite")), out: c.String("out")}
 					if o.role, err = roleOf(c); err != nil {
 						return err
 					}
-					if o.id == "" || o.identity == "" {
-						return usageErrorf("--id and --identity are needed: who you are, and where your identity is or shall be")
+					return k.holder(o)
+				},
+			},
+			{
+				Name: "member", Usage: "make your card: what you hand in to request decisions, investigate, or keep the desk of public records",
+				Description: `A member holds no role and opens nothing: members ask and look, and sign what they do with a key that three roles have seen. The card
+is made and handed in as that of a holder is: with 'keys enrol' in the first ceremony, with 'keys reshare --add' later.
+Who holds a role asks and looks with the key of the role, and is no member beside it.`,
+				Flags: with(common, card),
+				Action: func(c *cli.Context) error {
+					k, o, err := cardOf(c)
+					if err != nil {
+						return err
 					}
 					return k.holder(o)
 				},
@@ -149,13 +158,13 @@ a file of age-keygen, one with a passphrase, or of a plugin such as age-plugin-y
 				},
 			},
 			{
-				Name: "reshare", Usage: "add or remove holders, or let one change role",
+				Name: "reshare", Usage: "add or remove holders and members, or let one change role",
 				Description: `One holder of each role that changes must be there, with --identity: the role's key is opened and encrypted to its new holders.
-Whoever changes role is added with a new card; both roles then get new keys. The register that results is signed and published
-as the first one was.`,
+For members alone nobody need be there. Whoever changes role is added with a new card; both roles then get new keys. The
+register that results is signed and published as the first one was.`,
 				Flags: with(common, identity, one(
-					&cli.StringSliceFlag{Name: "add", Usage: "the `CARD` of a new holder, or a new card of one"},
-					&cli.StringSliceFlag{Name: "remove", Usage: "the `ID` of a holder who leaves"})),
+					&cli.StringSliceFlag{Name: "add", Usage: "the `CARD` of a new holder or member, or a new card of one"},
+					&cli.StringSliceFlag{Name: "remove", Usage: "the `ID` of a holder or member who leaves"})),
 				Action: func(c *cli.Context) error {
 					k, present, err := presentOf(c)
 					if err != nil {
@@ -269,6 +278,23 @@ and remove the files. Paper opens data; it can't sign. Somebody who holds the ro
 			},
 		},
 	}
+}
+
+// cardOf is what the command line says of a card that a person makes.
+func cardOf(c *cli.Context) (*ceremony, holderOptions, error) {
+	if err := noArguments(c); err != nil {
+		return nil, holderOptions{}, err
+	}
+	k, err := ceremonyOf(c, true)
+	if err != nil {
+		return nil, holderOptions{}, err
+	}
+	o := holderOptions{id: c.String("id"), population: c.String("population"), identity: c.String("identity"), passphraseFile: c.String("passphrase-file"),
+		plain: c.Bool("no-passphrase"), recipients: c.StringSlice("recipient"), suite: seal.Suite(c.String("suite")), out: c.String("out")}
+	if o.id == "" || o.identity == "" {
+		return nil, holderOptions{}, usageErrorf("--id and --identity are needed: who you are, and where your identity is or shall be")
+	}
+	return k, o, nil
 }
 
 func roleOf(c *cli.Context) (seal.Role, error) {

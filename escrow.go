@@ -318,7 +318,7 @@ func (k *ceremony) retire(ctx context.Context, o retireOptions, identities prese
 
 type holderOptions struct {
 	id, population string
-	role           seal.Role
+	role           seal.Role // empty: a member
 	suite          seal.Suite
 	identity       string // file; made if it is not there
 	passphraseFile string
@@ -339,14 +339,14 @@ func (k *ceremony) holder(o holderOptions) error {
 	if err != nil {
 		return usageErrorf("--id: must consist of 1 to 48 lower-case letters a-z, digits and . _ -")
 	}
-	who := seal.Holder{ID: o.id, Population: o.population, Role: o.role, Verifier: signer.Verifier()}
+	who := holderCard{ID: o.id, Population: o.population, Role: o.role, Verifier: signer.Verifier()}
 	if _, err := os.Stat(o.identity); errors.Is(err, fs.ErrNotExist) {
 		_, recipient, secret, err := drawIdentity(o.suite)
 		if err != nil {
 			return err
 		}
 		who.Recipients = []string{recipient}
-		if err := who.Validate(); err != nil {
+		if err := who.validate(); err != nil {
 			return usageErrorf("%w", err)
 		}
 		text := fmt.Appendf(nil, "# tillsyn: the age identity of %s. Keep it where only you can read it, and a copy in another place.\n# public key: %s\n%s\n", o.id, recipient, secret)
@@ -376,7 +376,11 @@ func (k *ceremony) holder(o holderOptions) error {
 		if err := k.write(o.identity, text); err != nil {
 			return err
 		}
-		k.say("made your age identity in %s: it opens your role. It never leaves you; without it, and without the other holders, data can't be read.", o.identity)
+		if o.role == "" {
+			k.say("made your age identity in %s: it opens your signing key. It never leaves you.", o.identity)
+		} else {
+			k.say("made your age identity in %s: it opens your role. It never leaves you; without it, and without the other holders, data can't be read.", o.identity)
+		}
 	} else if err != nil {
 		return fmt.Errorf("read the identity: %w", err)
 	} else {
@@ -394,7 +398,7 @@ func (k *ceremony) holder(o holderOptions) error {
 	if len(who.Recipients) == 0 {
 		return usageErrorf("an identity of a plugin does not tell its public key: name it with --recipient age1...")
 	}
-	if err := who.Validate(); err != nil {
+	if err := who.validate(); err != nil {
 		return usageErrorf("%w", err)
 	}
 	plain := signer.Encode()
@@ -419,7 +423,7 @@ func (k *ceremony) holder(o holderOptions) error {
 	if err := k.write(o.out, note); err != nil {
 		return err
 	}
-	k.say("made your card %s (%s, %s). Hand it in. Its fingerprint is  %s  : whoever takes it in must read you the same.", o.out, o.id, o.role, fingerprint(c.digest()))
+	k.say("made your card %s (%s, %s). Hand it in. Its fingerprint is  %s  : whoever takes it in must read you the same.", o.out, o.id, seatTitle(o.population, o.role), fingerprint(c.digest()))
 	return nil
 }
 

@@ -200,6 +200,102 @@ func (o *keyTown) opens(id string, w seal.WrappedKey, b seal.Binding) bool {
 	return false
 }
 
+func TestMembersOfTheRegister(t *testing.T) {
+	o := newKeyTown(t, t.TempDir())
+	o.init(seal.X25519)
+	cards := []string{o.card("anna", "", "")}
+	for _, id := range o.six() {
+		role, _, _ := strings.Cut(id, ".")
+		cards = append(cards, o.card(id, seal.Role(role), ""))
+	}
+	ctx := t.Context()
+	o.must(o.runEnrol(ctx, cards))
+	if err := o.sign(ctx, o.here("anna"), false); err == nil {
+		t.Error("a member signs the register")
+	}
+	o.signed(o.signers(), "manager.b", "hr.b", "security.b")
+	if err := o.publish(ctx, o.here("anna")); err == nil {
+		t.Error("a member publishes")
+	}
+	o.must(o.publish(ctx, o.here("hr.a")))
+	o.whole(1, o.six()...)
+	r := newest(must(o.chain(o.name)))
+	m, ok := r.Member("anna")
+	h, signer, err := openSigner(o.folder(), r.Text().People(), "", o.here("anna")[0])
+	if !ok || err != nil || h.Role != "" || signer.Verifier() != m.Verifier {
+		t.Fatal("a member does not open her signing key:", ok, err)
+	}
+	if _, err := openHolder(o.dir, must(o.chain(o.name)), "", o.here("anna")[0]); err == nil {
+		t.Error("a member opens keys of a role")
+	}
+
+	// One comes, with nobody there but who signs; and one goes.
+	o.must(o.runReshare(ctx, []string{o.card("bo", "", "elected")}, nil, nil))
+	o.signed([]string{"manager.a", "hr.a"})
+	if err := o.publish(ctx, o.here("hr.a")); err == nil || !strings.Contains(err.Error(), "security") {
+		t.Error("two of three enrol a member:", err)
+	}
+	if s := o.said.String(); !strings.Contains(s, "+   bo") || !strings.Contains(s, "member of elected") {
+		t.Error("who is enrolled is not shown to those who sign:", s)
+	}
+	o.signed([]string{"security.a"})
+	o.must(o.publish(ctx, o.here("hr.a")))
+	o.whole(2, o.six()...)
+	status := o.status(ctx)
+	if want := []memberStatus{{"anna", "", seal.Fingerprint(m.Verifier)}, {"bo", "elected", seal.Fingerprint(must2(newest(must(o.chain(o.name))).Member("bo")).Verifier)}}; !slices.Equal(status.Members, want) {
+		t.Errorf("%+v", status.Members)
+	}
+	var shown bytes.Buffer
+	o.must(printStatus(&shown, []tenantKeys{status}, false))
+	protocol := string(must(os.ReadFile(filepath.Join(o.folder(), "ceremony-0002", "protocol.md"))))
+	page := string(must(os.ReadFile(filepath.Join(o.folder(), "ceremony-0002", "protocol.html"))))
+	for _, text := range []string{shown.String(), protocol, page} {
+		if !strings.Contains(text, "bo") || !strings.Contains(text, status.Members[1].Key) {
+			t.Error("who was enrolled, and with which key, is not told:", text)
+		}
+	}
+	o.must(o.runReshare(ctx, nil, []string{"anna"}, nil))
+	o.signed(o.signers())
+	o.must(o.publish(ctx, o.here("manager.b")))
+	o.whole(3, o.six()...)
+	if _, _, err := openSigner(o.folder(), newest(must(o.chain(o.name))).Text().People(), "", o.here("anna")[0]); err == nil || exists(filepath.Join(o.folder(), holderFile("anna"))) {
+		t.Error("who left still has a signing key here")
+	}
+
+	// One person twice: with another id and the identity of a role, or as holder and member.
+	twin := filepath.Join(o.root, "twin.card")
+	o.must(o.holder(holderOptions{id: "twin", identity: o.identityFile("hr.a"), plain: true, out: twin}))
+	if err := o.runReshare(ctx, []string{twin}, nil, nil); err == nil || !strings.Contains(err.Error(), "same recipient") {
+		t.Error("one age identity twice:", err)
+	}
+	// A member becomes a holder: the member's card is no longer there.
+	o.must(o.runReshare(ctx, []string{o.card("bo", seal.HR, "")}, nil, o.here("hr.b")))
+	o.signed(o.signers(), "bo", "hr.b")
+	o.must(o.publish(ctx, o.here("bo")))
+	o.whole(4, append(o.six(), "bo")...)
+	if len(newest(must(o.chain(o.name))).Text().Members) != 0 {
+		t.Error("a holder is a member still")
+	}
+	// A member's card is a card that is checked like any other.
+	note := must(os.ReadFile(twin))
+	for name, edited := range map[string][]byte{
+		"another id":   bytes.Replace(note, []byte(`"twin"`), []byte(`"tvin"`), 1),
+		"a role":       bytes.Replace(note, []byte(`"role": ""`), []byte(`"role": "hr"`), 1),
+		"a population": bytes.Replace(note, []byte(`"population": ""`), []byte(`"population": "pupil"`), 1),
+	} {
+		if _, err := parseCard(edited); err == nil || bytes.Equal(edited, note) {
+			t.Error("a card was altered:", name)
+		}
+	}
+}
+
+func must2[T any](v T, ok bool) T {
+	if !ok {
+		panic("it is not there")
+	}
+	return v
+}
+
 func TestKeysStory(t *testing.T) {
 	o := newKeyTown(t, t.TempDir()).founded()
 	ctx := t.Context()

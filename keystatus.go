@@ -19,15 +19,16 @@ import (
 
 // A tenantKeys is what 'keys status' says of a tenant.
 type tenantKeys struct {
-	Tenant   string       `json:"tenant"`
-	Number   int          `json:"number"` // of the register in use; 0: none
-	Since    string       `json:"since,omitempty"`
-	Digest   string       `json:"digest,omitempty"`
-	Keys     []keyStatus  `json:"keys"`
-	Pending  *pendingKeys `json:"pending,omitempty"`
-	Warnings []string     `json:"warnings"`
-	Faults   []string     `json:"faults"`
-	Next     []string     `json:"next"`
+	Tenant   string         `json:"tenant"`
+	Number   int            `json:"number"` // of the register in use; 0: none
+	Since    string         `json:"since,omitempty"`
+	Digest   string         `json:"digest,omitempty"`
+	Keys     []keyStatus    `json:"keys"`
+	Members  []memberStatus `json:"members"` // who may ask and look, and opens nothing
+	Pending  *pendingKeys   `json:"pending,omitempty"`
+	Warnings []string       `json:"warnings"`
+	Faults   []string       `json:"faults"`
+	Next     []string       `json:"next"`
 }
 
 type keyStatus struct {
@@ -41,6 +42,12 @@ type keyStatus struct {
 	Holders     []string  `json:"holders"`
 }
 
+type memberStatus struct {
+	ID         string `json:"id"`
+	Population string `json:"population"`
+	Key        string `json:"key"` // fingerprint of the signing key
+}
+
 type pendingKeys struct {
 	Kind        string   `json:"kind"`
 	Number      int      `json:"number"`
@@ -51,7 +58,7 @@ type pendingKeys struct {
 
 // status looks at the keys of one tenant. What is wrong is in the answer; the error is for what can't be looked at.
 func (k *ceremony) status(ctx context.Context) tenantKeys {
-	s := tenantKeys{Tenant: k.name, Keys: []keyStatus{}, Warnings: []string{}, Faults: []string{}, Next: []string{}}
+	s := tenantKeys{Tenant: k.name, Keys: []keyStatus{}, Members: []memberStatus{}, Warnings: []string{}, Faults: []string{}, Next: []string{}}
 	fault := func(format string, args ...any) { s.Faults = append(s.Faults, fmt.Sprintf(format, args...)) }
 	warn := func(format string, args ...any) { s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...)) }
 	chain, err := k.chain(k.name)
@@ -129,7 +136,10 @@ func (k *ceremony) status(ctx context.Context) tenantKeys {
 		s.Keys = append(s.Keys, line)
 	}
 	seats := map[string]int{}
-	for _, h := range r.Text().Holders {
+	for _, h := range r.Text().People() {
+		if h.Role == "" {
+			s.Members = append(s.Members, memberStatus{h.ID, h.Population, seal.Fingerprint(h.Verifier)})
+		}
 		seats[roleFile(h.Population, h.Role, 0)]++
 		if _, err := os.Stat(filepath.Join(k.folder(), holderFile(h.ID))); err != nil {
 			fault("the signing key of %s is missing: put %s back from a backup, or let %s make a new card ('tillsyn keys reshare --add CARD')", h.ID, holderFile(h.ID), h.ID)
@@ -182,7 +192,11 @@ func (k *ceremony) statusOnRecord(ctx context.Context, chain []*seal.Register, o
 	}
 }
 
+// seatTitle names a seat, or with no role what a member is.
 func seatTitle(population string, r seal.Role) string {
+	if r == "" {
+		r = "member"
+	}
 	if population == "" {
 		return string(r)
 	}
@@ -220,6 +234,16 @@ func printStatus(w io.Writer, all []tenantKeys, asJSON bool) error {
 			}
 			if err := t.Flush(); err != nil {
 				return err
+			}
+			if len(s.Members) > 0 {
+				t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+				fmt.Fprintln(t, "MEMBER\tFOR\tSIGNS WITH")
+				for _, m := range s.Members {
+					fmt.Fprintf(t, "%s\t%s\t%s\n", m.ID, populationWord(m.Population).English, m.Key)
+				}
+				if err := t.Flush(); err != nil {
+					return err
+				}
 			}
 			fmt.Fprintln(w, "All holders of one role lost: raw data of that tenant can be read by nobody, until they are purged.")
 		}

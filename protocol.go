@@ -50,7 +50,8 @@ type protocolKey struct {
 type protocolParticipant struct {
 	ID         string      `json:"id"`
 	Population string      `json:"population"`
-	Role       seal.Role   `json:"role"`
+	Role       seal.Role   `json:"role"` // empty: a member
+	Key        string      `json:"key"`  // fingerprint of the signing key
 	Card       seal.Digest `json:"card"` // empty: no new card
 	Signed     bool        `json:"signed"`
 	Confirmed  seal.Digest `json:"confirmed"` // of the confirmation; empty: no key of this person changed
@@ -81,16 +82,16 @@ func (k *ceremony) protocolOf(o openedCeremony, r *seal.Register) (keyProtocol, 
 			p.Keys = append(p.Keys, pk)
 		}
 	}
-	seen := r.Text().Holders
+	seen := r.Text().People()
 	if previous := r.Previous(); previous != nil {
-		for _, h := range previous.Text().Holders {
+		for _, h := range previous.Text().People() {
 			if _, stays := holderIn(r.Text(), h.ID); !stays {
 				seen = append(seen, h)
 			}
 		}
 	}
 	for _, h := range seen {
-		part := protocolParticipant{ID: h.ID, Population: h.Population, Role: h.Role, Signed: slices.Contains(r.Signers(), h.ID)}
+		part := protocolParticipant{ID: h.ID, Population: h.Population, Role: h.Role, Key: seal.Fingerprint(h.Verifier), Signed: slices.Contains(r.Signers(), h.ID)}
 		for _, c := range o.document.Cards {
 			if c.Holder == h.ID {
 				part.Card = c.Digest
@@ -182,6 +183,8 @@ func roleWord(r seal.Role) protocolWord {
 		return protocolWord{"HR-chef", "head of HR"}
 	case seal.Security:
 		return protocolWord{"informationssäkerhetschef", "chief of information security"}
+	case "":
+		return protocolWord{"medlem: begär, utreder eller lämnar ut, öppnar inget", "member: asks, looks or discloses, opens nothing"}
 	}
 	return protocolWord{"grinden (systemet)", "the gate (the system)"}
 }
@@ -259,12 +262,12 @@ func writeProtocolText(w io.Writer, p keyProtocol, leader, digest, position stri
 		pick                                                                                          func(protocolWord) string
 	}{
 		{"Protokoll över nyckelceremoni", "Organisation", "Register över nyckelinnehavare nr", "Tid (UTC)", "Ledd och undertecknad av", "Protokollets kontrollsumma och plats i loggen",
-			"Deltagare", "| Innehavare | Roll | Grupp | Undertecknade registret | Nytt kort | Visade att nyckeln öppnar |",
-			"Nycklar", "| Roll | Grupp | Sedan register nr | Ny | Fingeravtryck | Delad till |", "Lämnade sin roll", "ja", "ja",
+			"Deltagare", "| Person | Roll | Grupp | Undertecknar med nyckel | Undertecknade registret | Nytt kort | Visade att nyckeln öppnar |",
+			"Nycklar", "| Roll | Grupp | Sedan register nr | Ny | Fingeravtryck | Delad till |", "Lämnade registret", "ja", "ja",
 			func(w protocolWord) string { return w.Swedish }},
 		{"Protocol of a key ceremony", "Organisation", "Register of holders no.", "Time (UTC)", "Led and signed by", "Digest of the protocol and place in the record",
-			"Who took part", "| Holder | Role | Population | Signed the register | New card | Showed that the key opens |",
-			"Keys", "| Role | Population | Since register no. | New | Fingerprint | Shared to |", "Left their role", "yes", "yes",
+			"Who took part", "| Person | Role | Population | Signs with key | Signed the register | New card | Showed that the key opens |",
+			"Keys", "| Role | Population | Since register no. | New | Fingerprint | Shared to |", "Left the register", "yes", "yes",
 			func(w protocolWord) string { return w.English }},
 	} {
 		fmt.Fprintf(w, "# %s\n\n%s\n\n- %s: %s (%s)\n- %s: %d, %s\n- %s: %s – %s\n- %s: %s\n- %s: %s, %s\n", l.title, l.pick(kindWord(p.Kind)),
@@ -273,9 +276,9 @@ func writeProtocolText(w io.Writer, p keyProtocol, leader, digest, position stri
 			fmt.Fprintf(w, "- %s: %s\n", l.left, strings.Join(p.Left, ", "))
 		}
 		if len(p.Participants) > 0 {
-			fmt.Fprintf(w, "\n## %s\n\n%s\n%s\n", l.people, l.head, strings.Repeat("| --- ", 6)+"|")
+			fmt.Fprintf(w, "\n## %s\n\n%s\n%s\n", l.people, l.head, strings.Repeat("| --- ", 7)+"|")
 			for _, h := range p.Participants {
-				fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s |\n", h.ID, l.pick(roleWord(h.Role)), l.pick(populationWord(h.Population)), yes(h.Signed, l.signed), short(h.Card), short(h.Confirmed))
+				fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s |\n", h.ID, l.pick(roleWord(h.Role)), l.pick(populationWord(h.Population)), h.Key, yes(h.Signed, l.signed), short(h.Card), short(h.Confirmed))
 			}
 		}
 		if len(p.Keys) > 0 {
@@ -328,24 +331,30 @@ func describeRegister(w io.Writer, o openedCeremony) {
 			if b, ok := holderIn(old, h.ID); ok {
 				was = fmt.Sprint(b)
 			}
-			fmt.Fprintf(rows, "%s  %s\tsigns with %s\topens with %s\n", mark(was, fmt.Sprint(h)), h.ID, shortVerifier(h.Verifier), shortRecipients(h.Recipients))
+			fmt.Fprintf(rows, "%s  %s\tsigns with %s\topens with %s\n", mark(was, fmt.Sprint(h)), h.ID, seal.Fingerprint(h.Verifier), shortRecipients(h.Recipients))
 		}
+	}
+	for _, m := range t.People() {
+		if m.Role != "" {
+			continue
+		}
+		was := ""
+		if b, ok := holderIn(old, m.ID); ok {
+			was = fmt.Sprint(b)
+		}
+		fmt.Fprintf(rows, "%s  %s\tsigns with %s\t%s; opens nothing\n", mark(was, fmt.Sprint(m)), m.ID, seal.Fingerprint(m.Verifier), name(m.Population, "member"))
 	}
 	was := ""
 	if o.previous != nil {
 		was = keyFingerprint(old.Gate.Key) + old.Gate.Recipient
 	}
 	fmt.Fprintf(rows, "%sgate\tkey %s\t%s\n", mark(was, keyFingerprint(t.Gate.Key)+t.Gate.Recipient), keyFingerprint(t.Gate.Key), suiteOf(t.Gate.Key))
-	for _, h := range old.Holders {
+	for _, h := range old.People() {
 		if _, stays := holderIn(t, h.ID); !stays {
-			fmt.Fprintf(rows, "-   %s\twas %s\n", h.ID, name(h.Population, h.Role))
+			fmt.Fprintf(rows, "-   %s\twas %s\n", h.ID, seatTitle(h.Population, h.Role))
 		}
 	}
 	rows.Flush()
-}
-
-func shortVerifier(v string) string {
-	return fingerprint(seal.DigestOf([]byte(v)))
 }
 
 func shortRecipients(list []string) string {
