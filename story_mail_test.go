@@ -368,7 +368,45 @@ func TestMailStory(t *testing.T) {
 	if n := strings.Count(decide("KS 2026/0781", busiest, "[mail, web]"), "\n"); n != len(mail)+len(web) {
 		t.Errorf("of both %d rows, want %d and %d", n, len(mail), len(web))
 	}
+	w.knownAndUnknown(busiest.User, investigator)
 	w.must(exitOK, "", "audit", "verify")
+}
+
+// knownAndUnknown asks for somebody who is in the logs and for somebody who is not, under decisions that nobody has approved (case 41):
+// every command answers both alike, and what is sent to an approver is as long.
+func (w *courtTown) knownAndUnknown(user string, investigator []string) {
+	w.t.Helper()
+	nobody := strings.Repeat("q", len(user))
+	var answers [2][]string
+	for i, subject := range []string{strings.ToLower(user), nobody} {
+		number := fmt.Sprintf("KS 2026/079%d", i)
+		w.must(exitOK, strings.Replace(w.draft(number, subject), "sources: [web]", "sources: [mail, web]", 1), args("decision", "request", w.as("manager.a"), "-")...)
+		say := func(out, faults string, code int) {
+			answers[i] = append(answers[i], strings.ReplaceAll(fmt.Sprint(code, out, faults), number, "KS"))
+		}
+		for _, command := range [][]string{
+			args("lookup", investigator, "--json", number), args("lookup", w.as("hr.a"), number),
+			args("export", investigator, "-o", w.dir, number), args("subject-access", investigator, "-o", w.dir, number),
+			args("hold", "place", investigator, number), args("export", "list", investigator, number),
+		} {
+			say(typed(w.t, "", append([]string{"--config", w.file}, command...)...))
+		}
+		bundle := filepath.Join(w.dir, fmt.Sprintf("bundle-%d", i))
+		w.must(exitOK, "", "decision", "bundle", "--role", "hr", "--out", bundle, number)
+		info, err := os.Stat(bundle)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		say(fmt.Sprint(info.Size()), "", 0)
+	}
+	for i := range answers[0] {
+		if answers[0][i] != answers[1][i] {
+			w.t.Errorf("answer %d tells somebody from nobody: %q and %q", i, answers[0][i], answers[1][i])
+		}
+	}
+	if refused := strings.Count(strings.Join(answers[0], " "), "refused"); refused < 3 {
+		w.t.Errorf("%d answers are refusals", refused)
+	}
 }
 
 // apart are what only a has and what only b has, of two sorted lists.
