@@ -44,7 +44,7 @@ func TestWhatAnOpenCaseHoldsIsAllThatIsLeft(t *testing.T) {
 		}
 	}
 	w.cfg.Ingest.Sources, w.cfg.Kafka.Brokers = nil, nil // the logs came from a file
-	w.cfg.Retention.Purge.WithoutKafka, w.cfg.Retention.Purge.BackupDays = true, 30
+	w.cfg.Retention.Purge.WithoutKafka, w.cfg.Retention.Purge.BackupDays = true, new(30)
 	text, err := dumpConfig(w.cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package vault
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tillsyn/internal/seal"
@@ -11,10 +12,29 @@ import (
 const (
 	intentType      = "tillsyn purge intent v1"
 	certificateType = "tillsyn purge certificate v1"
-
-	// purgeMethod is in the words of NIST SP 800-88 Rev. 2, which does not call the removal of a file sanitisation of its medium.
-	purgeMethod = "logical deletion + cryptographic erase (NIST SP 800-88)"
 )
+
+// purgeMethod is how was purged, in the words of NIST SP 800-88 Rev. 2, which does not call the removal of a file sanitisation of
+// its medium. Nothing is erased cryptographically as long as a key may live on in a backup.
+func purgeMethod(b BackupCheck, finished string) (string, error) {
+	switch {
+	case b.KeysDays == nil:
+		return "logical deletion; whether the keys remain in backups is not stated", nil
+	case *b.KeysDays == 0:
+		return "logical deletion + cryptographic erase (NIST SP 800-88)", nil
+	}
+	until, err := keysUntil(b, finished)
+	return "logical deletion; keys remain in backups until " + until, err
+}
+
+// keysUntil is the last day on which a backup may have the keys, YYYY-MM-DD.
+func keysUntil(b BackupCheck, finished string) (string, error) {
+	at, err := time.Parse(time.RFC3339, finished)
+	if err != nil || b.KeysDays == nil {
+		return "", errors.New("it is not known until when")
+	}
+	return at.UTC().AddDate(0, 0, *b.KeysDays).Format(time.DateOnly), nil
+}
 
 // A PurgeIntent is put on record before anything is removed. It stays open until a certificate answers it: whatever
 // happens in between, the next purge takes it up again.
@@ -25,6 +45,13 @@ type PurgeIntent struct {
 	Retention  []RetentionLine `json:"retention"`
 	Items      []PurgeItem     `json:"items"`
 	Samples    []PurgeSample   `json:"samples"` // of the ciphertext, to look for afterwards
+	Control    PurgeControl    `json:"control"`
+}
+
+// A PurgeControl is what the search of the disk found when everything was still there: that it can find something.
+type PurgeControl struct {
+	Searched bool `json:"searched"` // false: there was no ciphertext, or the disk could not be examined then
+	Found    int  `json:"found"`    // of the samples
 }
 
 // A RetentionLine is the retention of a class and the decisions that it rests on.
@@ -108,20 +135,26 @@ type CertifiedHold struct {
 // A ServerCheck is what one ClickHouse server said when everything was removed.
 type ServerCheck struct {
 	Server   string `json:"server"` // host:port; "embedded" for the engine inside tillsyn
+	Host     string `json:"host"`   // the machine, as the server calls it
 	Version  string `json:"version"`
 	Parts    int    `json:"parts"`    // of what was removed, active or not: 0
 	Detached int    `json:"detached"` // parts put aside, of what is past its time: 0
 }
 
-// A DiskCheck is what the data directories held when everything was removed.
+// A DiskCheck is what the data directories of one server held when everything was removed. That they were that server's is known
+// by a marker: it had the server store something, and found it there.
 type DiskCheck struct {
-	Examined  bool  `json:"examined"` // false: the server's disks can't be reached from here, which the configuration says
-	Files     int64 `json:"files"`
-	Bytes     int64 `json:"bytes"`
-	Samples   int   `json:"samples"`    // pieces of removed ciphertext that were looked for
-	StillHeld int   `json:"still_held"` // pieces that were not, because a hold keeps what they are of
-	Hits      int   `json:"hits"`       // places where one was found: 0
-	Copies    int   `json:"copies"`     // frozen, detached or temporary copies: 0
+	Examined   bool         `json:"examined"`   // false: the server's disks can't be reached from here, which the configuration says
+	Server     string       `json:"server"`     // whose disks; empty: nobody's
+	Host       string       `json:"host"`       // its machine, as it calls it
+	Unexamined []string     `json:"unexamined"` // servers whose disks nobody looked at
+	Files      int64        `json:"files"`
+	Bytes      int64        `json:"bytes"`
+	Samples    int          `json:"samples"`    // pieces of removed ciphertext that were looked for
+	StillHeld  int          `json:"still_held"` // pieces that were not, because a hold keeps what they are of
+	Control    PurgeControl `json:"control"`    // what of them was found before
+	Hits       int          `json:"hits"`       // places where one was found: 0
+	Copies     int          `json:"copies"`     // frozen, detached or temporary copies: 0
 }
 
 // A KafkaCheck is how long the source topics keep what was removed here.
@@ -139,10 +172,10 @@ type KafkaTopic struct {
 	CleanupPolicy string `json:"cleanup_policy"` // cleanup.policy
 }
 
-// A BackupCheck is what the configuration says of backups: nothing here can look at them.
+// A BackupCheck is what the configuration says of backups: nothing here can look at them. What is null it does not say.
 type BackupCheck struct {
-	Days     int `json:"days"`      // for which a backup of capsules is kept: they can't be opened, their keys are gone
-	KeysDays int `json:"keys_days"` // for which a backup of the key tables is kept; 0: they are not backed up
+	Days     *int `json:"days"`      // for which a backup of capsules is kept; 0: there are none
+	KeysDays *int `json:"keys_days"` // for which a backup of the key tables is kept; 0: they are in none
 }
 
 // validate says whether c is a certificate: whatever was found speaks against it.
@@ -166,6 +199,26 @@ func (c Certificate) validate() error {
 		fault(s.Parts != 0 || s.Detached != 0, "a server still had parts")
 	}
 	fault(c.Disk.Hits != 0 || c.Disk.Copies != 0, "the disk still had ciphertext or copies")
+	fault(c.Disk.Examined && c.Disk.Control.Searched && c.Disk.Control.Found == 0 && c.Disk.Samples+c.Disk.StillHeld > 0, "the search of the disk found nothing when everything was there either")
+	fault(!c.Disk.Examined && (c.Disk.Files != 0 || c.Disk.Samples != 0 || c.Disk.Server != ""), "a disk was examined, and was not")
+	// Each server is one whose disks were examined, or one whose disks were not.
+	named := slices.Clone(c.Disk.Unexamined)
+	if c.Disk.Examined {
+		named = append(named, c.Disk.Server)
+	}
+	for _, s := range c.Servers {
+		i := slices.Index(named, s.Server)
+		fault(i < 0, "it does not say whether a server's disks were examined")
+		if i >= 0 {
+			named = slices.Delete(named, i, i+1)
+		}
+	}
+	fault(len(named) != 0, "it speaks of the disks of a server that was not asked")
+	method, err := purgeMethod(c.Backups, c.Finished)
+	fault(err != nil || method != c.Method, "its method is not what it says of backups")
+	for _, n := range []*int{c.Backups.Days, c.Backups.KeysDays} {
+		fault(n != nil && *n < 0, "it speaks of backups that are kept for less than no time")
+	}
 	for _, t := range c.Kafka.Topics {
 		fault(t.check(c.Kafka.LimitDays) != nil, "a Kafka topic keeps records too long")
 	}

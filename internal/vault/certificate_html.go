@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,7 +32,13 @@ func certificateWords() map[string][2]string {
 		"finished":         {"allt var kontrollerat", "everything was verified"},
 		"summary":          {"Det här beviset säger vad som har tagits bort, vad som har undantagits och varför, och vad som kontrollerades efteråt. Utan fullständig kontroll utfärdas inget bevis.", "This certificate says what was removed, what was kept back and why, and what was verified afterwards. Without a complete verification there is no certificate."},
 		"method":           {"Metod", "Method"},
-		"methodMeans":      {"Databasens filer är raderade och de förseglade nycklarna med dem. Utan nycklarna kan ingen kopia av uppgifterna läsas. Det är inte detsamma som att lagringsmediet har förstörts.", "The files of the database are deleted, and the sealed keys with them. Without the keys no copy of the data can be read. It does not mean that the storage medium was sanitised."},
+		"methodErase":      {"logisk radering och kryptografisk radering (NIST SP 800-88)", "logical deletion + cryptographic erase (NIST SP 800-88)"},
+		"methodUntil":      {"logisk radering; nycklarna finns kvar i säkerhetskopior till och med", "logical deletion; keys remain in backups until"},
+		"methodUnknown":    {"logisk radering; om nycklarna finns kvar i säkerhetskopior är inte angivet", "logical deletion; whether the keys remain in backups is not stated"},
+		"methodMeans":      {"Databasens filer är raderade och de förseglade nycklarna med dem. Det är inte detsamma som att lagringsmediet har förstörts.", "The files of the database are deleted, and the sealed keys with them. It does not mean that the storage medium was sanitised."},
+		"meansErase":       {"Utan nycklarna kan ingen kopia av uppgifterna läsas.", "Without the keys no copy of the data can be read."},
+		"meansLater":       {"Så länge nycklarna finns kvar i en säkerhetskopia kan en kopia av uppgifterna öppnas av dem som innehar rollerna.", "As long as the keys are in a backup, a copy of the data can be opened by the holders of the roles."},
+		"meansUnknown":     {"Om nycklarna finns kvar i en säkerhetskopia kan en kopia av uppgifterna öppnas av dem som innehar rollerna.", "If the keys are in a backup, a copy of the data can be opened by the holders of the roles."},
 		"removed":          {"Vad som har tagits bort", "What was removed"},
 		"removedCaption":   {"Per slag av uppgifter och dygn (UTC), som det räknades innan", "By class of data and UTC day, as counted before"},
 		"class":            {"Slag", "Class"},
@@ -68,13 +75,18 @@ func certificateWords() map[string][2]string {
 		"hits":             {"träffar", "hits"},
 		"copies":           {"Frysta, undanlagda eller tillfälliga kopior", "Frozen, detached or temporary copies"},
 		"stillHeld":        {"Stickprov som inte söktes eftersom ett undantag behåller dem", "Pieces not looked for because a hold keeps them"},
-		"noDisk":           {"Serverns diskar kunde inte nås och är inte genomsökta.", "The server's disks could not be reached and were not searched."},
+		"diskOf":           {"Diskarna hos", "The disks of"},
+		"diskOn":           {"på maskinen", "on the machine"},
+		"control":          {"därav hittade innan uppgifterna togs bort", "of them found before the removal"},
+		"noControl":        {"söktes inte innan uppgifterna togs bort", "not looked for before the removal"},
+		"noDisk":           {"Diskarna hos den här servern är inte genomsökta:", "The disks of this server were not searched:"},
 		"kafkaKeeps":       {"behåller poster i högst", "keeps records for at most"},
 		"daysAtMost":       {"dagar (gräns", "days (limit"},
 		"noKafka":          {"Enligt konfigurationen hör ingen Kafka till installationen.", "By its configuration no Kafka belongs to this installation."},
 		"backups":          {"Dagar som säkerhetskopior sparas, enligt konfigurationen", "Days for which backups are kept, by the configuration"},
-		"keyBackups":       {"Dagar som nycklarna sparas i säkerhetskopior", "Days for which keys are kept in backups"},
-		"noKeyBackups":     {"Nycklarna finns inte i några säkerhetskopior, så förseglade rader i gamla kopior kan inte läsas.", "The keys are in no backup, so sealed rows in old ones can't be read."},
+		"notStated":        {"inte angivet", "not stated"},
+		"keyBackups":       {"Dagar som nycklarna sparas i säkerhetskopior, enligt konfigurationen", "Days for which keys are kept in backups, by the configuration"},
+		"noKeyBackups":     {"Enligt konfigurationen finns nycklarna inte i några säkerhetskopior, så förseglade rader i gamla kopior kan inte läsas.", "By the configuration the keys are in no backup, so sealed rows in old ones can't be read."},
 		"limits":           {"Vad beviset inte säger", "What it does not say"},
 		"limitsText":       {"Källsystemen (proxy, e-postserver) och deras egna loggar ingår inte. Säkerhetskopior kan inte kontrolleras härifrån: vad som står om dem är konfigurationens uppgift.", "The systems that the logs come from, and their own logs, are not part of it. Backups can't be looked at from here: what is said of them is what the configuration says."},
 		"proof":            {"Så kontrollerar man beviset", "How to check it"},
@@ -124,6 +136,14 @@ func (c IssuedCertificate) HTML(w io.Writer, language string) error {
 			}
 			return n
 		},
+		"stated": func(n *int) string {
+			if n == nil {
+				return words["notStated"]
+			}
+			return strconv.Itoa(*n)
+		},
+		"none":      func(n *int) bool { return n != nil && *n == 0 },
+		"keysUntil": func() (string, error) { return keysUntil(c.Backups, c.Finished) },
 		"keeps": func(t KafkaTopic) string {
 			days := fmt.Sprintf("%.1f", float64(t.RetentionMS+t.SegmentMS)/float64(24*time.Hour.Milliseconds()))
 			if language == "sv" {

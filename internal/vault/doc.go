@@ -57,7 +57,13 @@
 // Only DROP PARTITION removes: mutations would leave their literals on disk, TTL and DROP TABLE the bytes. What is verified:
 // no part, active or not, on any server; no detached part; no frozen, temporary or detached copy in the data directories; none of
 // the pieces of ciphertext, which were put on record before, in any file there; and that Kafka lets go of records in time. Backups
-// can't be looked at: the keys are to be kept out of them, and the certificate says what the configuration says.
+// can't be looked at: the keys are to be kept out of them, and the certificate says what the configuration says. Unless that is
+// that the keys are in no backup, it does not speak of a cryptographic erase.
+//
+// The data directories count as examined if every table's directory is there, none is on a remote or an encrypted disk, no link
+// leads out of them, a marker that the server was just told to store stands in them, and the pieces of ciphertext stood there
+// before they were removed. They are those of the first server; the certificate names the others as not examined: the detached
+// parts of these are known by their tables, what was frozen there is not.
 //
 // An intent stays open until a certificate answers it: a purge may be killed anywhere, and the next one ends it. What can't be
 // verified is removed all the same, certified by nobody, and looked at again by the next run. A day that was certified and has

@@ -424,7 +424,9 @@ func (p *Purger) intend(ctx context.Context, s sight, done map[purgeKey]bool) (*
 			intent.Samples = append(intent.Samples, samples...)
 		}
 	}
-	return intent, nil
+	var err error
+	intent.Control, err = p.lookBefore(ctx, intent)
+	return intent, err
 }
 
 // restored says whether rows of a certified day were there before the certificate: those that came in late are no restored ones.
@@ -578,7 +580,7 @@ func (p *Purger) certify(ctx context.Context, intent *PurgeIntent, digest string
 	if err := p.before("verify"); err != nil {
 		return issued, err
 	}
-	c := Certificate{Type: certificateType, Deployment: p.Deployment, Intent: digest, Begun: intent.At, Method: purgeMethod, Retention: intent.Retention, Holds: []CertifiedHold{},
+	c := Certificate{Type: certificateType, Deployment: p.Deployment, Intent: digest, Begun: intent.At, Retention: intent.Retention, Holds: []CertifiedHold{},
 		Backups: BackupCheck{p.Config.BackupDays, p.Config.KeyBackup}}
 	if c.Retention == nil {
 		c.Retention = []RetentionLine{}
@@ -618,6 +620,9 @@ func (p *Purger) certify(ctx context.Context, intent *PurgeIntent, digest string
 	c.Finished = p.Now().UTC().Format(time.RFC3339)
 	if c.Finished < c.Begun {
 		c.Finished = c.Begun // the clock went back by less than what is tolerated
+	}
+	if c.Method, err = purgeMethod(c.Backups, c.Finished); err != nil {
+		return issued, fmt.Errorf("%w: %w", ErrNotVerified, err)
 	}
 	c.Signer = p.Signer.Verifier()
 	issued.Certificate = c

@@ -15,13 +15,13 @@ type PurgeConfig struct {
 	Wait         time.Duration `yaml:"wait"`          // for the lock
 	Key          string        `yaml:"key"`           // file of the key that signs certificates, made at the first start, mode 0600
 	Certificates string        `yaml:"certificates"`  // directory of copies of the certificates, to read; the record has them too
-	DataPaths    []string      `yaml:"data_paths"`    // data directories of the ClickHouse server on this machine; the embedded one needs none
+	DataPaths    []string      `yaml:"data_paths"`    // data directories of the first ClickHouse server, on this machine; the embedded one needs none
 	WithoutDisk  bool          `yaml:"without_disk"`  // the server's disks can't be reached from here: certificates say that they were not examined
 	Settle       time.Duration `yaml:"settle"`        // how long a server may take to remove the files of dropped parts
 	WithoutKafka bool          `yaml:"without_kafka"` // no Kafka belongs to this installation: certificates say so
 	KafkaDays    int           `yaml:"kafka_days"`    // longest retention.ms + segment.ms of a source topic, in days
-	BackupDays   int           `yaml:"backup_days"`   // for which backups of the database are kept, as your backup says
-	KeyBackup    int           `yaml:"key_backup"`    // days for which backups of the key tables are kept; 0: they are in none
+	BackupDays   *int          `yaml:"backup_days"`   // for which backups of the database are kept, as your backup says; 0: there are none; unset: not stated
+	KeyBackup    *int          `yaml:"key_backup"`    // days for which backups of the key tables are kept; 0: they are in none; unset: not stated
 }
 
 // MaxKeyBackupDays is the longest time for which wrapped keys may live on in a backup after their purge.
@@ -65,11 +65,11 @@ func (c PurgeConfig) Validate() error {
 	if c.KafkaDays < 1 || c.KafkaDays > MaxDays {
 		fault("kafka_days: %d is not between 1 and %d", c.KafkaDays, MaxDays)
 	}
-	if c.BackupDays < 0 || c.BackupDays > 3650 {
-		fault("backup_days: %d is not between 0 and 3650", c.BackupDays)
+	if n := c.BackupDays; n != nil && (*n < 0 || *n > 3650) {
+		fault("backup_days: %d is not between 0 and 3650", *n)
 	}
-	if c.KeyBackup < 0 || c.KeyBackup > MaxKeyBackupDays {
-		fault("key_backup: %d is not between 0 and %d: capsules in old backups must not stay readable", c.KeyBackup, MaxKeyBackupDays)
+	if n := c.KeyBackup; n != nil && (*n < 0 || *n > MaxKeyBackupDays) {
+		fault("key_backup: %d is not between 0 and %d: capsules in old backups must not stay readable", *n, MaxKeyBackupDays)
 	}
 	return errors.Join(faults...)
 }

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -86,7 +87,7 @@ func (p *Purger) Overdue(ctx context.Context) ([]Overdue, error) {
 		if err != nil {
 			return fail(err)
 		}
-		_, found, err := search.run(ctx, nil)
+		_, found, err := search.run(ctx, nil, nil)
 		if err != nil {
 			return fail(err)
 		}
@@ -174,6 +175,10 @@ func (p *Purger) verifyServers(ctx context.Context, intent *PurgeIntent) ([]Serv
 	var faults []error
 	for _, server := range p.Servers {
 		check := ServerCheck{Server: server.Name, Version: server.DB.Version()}
+		var err error
+		if check.Host, err = hostOf(ctx, server.DB); err != nil {
+			return checks, fmt.Errorf("ask %s for its name: %w", server.Name, err)
+		}
 		deadline := time.Now().Add(p.Config.Settle)
 		for {
 			partitions, err := listPartitions(ctx, server.DB)
@@ -216,7 +221,7 @@ func (p *Purger) verifyServers(ctx context.Context, intent *PurgeIntent) ([]Serv
 }
 
 func (p *Purger) diskSearch(ctx context.Context, past func(table, partition string) bool) (diskSearch, error) {
-	s := diskSearch{roots: slices.Clone(p.Config.DataPaths), tables: map[string][]string{}, past: past}
+	s := diskSearch{roots: p.Config.DataPaths, tables: map[string][]string{}, past: past}
 	query, err := schemas.Query("vault/purge_tables")
 	if err != nil {
 		return s, err
@@ -236,21 +241,71 @@ func (p *Purger) diskSearch(ctx context.Context, past func(table, partition stri
 	if err != nil {
 		return s, fmt.Errorf("ask %s where its tables are: %w", p.Servers[0].Name, err)
 	}
+	if query, err = schemas.Query("vault/purge_disks"); err != nil {
+		return s, err
+	}
+	err = p.Servers[0].DB.Query(ctx, query, nil, func(r clickhouse.Row) error {
+		var d serverDisk
+		err := r.Scan(&d.name, &d.path, &d.kind, &d.remote, &d.encrypted)
+		s.disks = append(s.disks, d)
+		return err
+	})
+	if err == nil && len(s.disks) == 0 {
+		err = errors.New("it shows none")
+	}
+	if err != nil {
+		return s, fmt.Errorf("ask %s for its disks: %w", p.Servers[0].Name, err)
+	}
 	return s, nil
 }
 
-// verifyDisk looks for frozen, detached and temporary copies, and for the sampled ciphertext.
+func hostOf(ctx context.Context, db *clickhouse.DB) (host string, err error) {
+	query, err := schemas.Query("vault/purge_host")
+	if err == nil {
+		err = db.Query(ctx, query, nil, func(r clickhouse.Row) error { return r.Scan(&host) })
+	}
+	return host, err
+}
+
+// lookBefore looks for the sampled ciphertext on disk while it must be there. That the directories can't be examined is for the
+// verification to say: what is due is removed all the same.
+func (p *Purger) lookBefore(ctx context.Context, intent *PurgeIntent) (PurgeControl, error) {
+	var control PurgeControl
+	if p.Config.WithoutDisk || len(p.Config.DataPaths) == 0 || len(intent.Samples) == 0 {
+		return control, nil
+	}
+	search, err := p.diskSearch(ctx, nil)
+	if err != nil {
+		return control, err
+	}
+	for range 3 { // a merge may move everything from where it is looked for
+		control.Found, err = search.before(ctx, intent.Samples, removedPartitions(intent))
+		control.Searched = err == nil
+		if err != nil || control.Found > 0 || ctx.Err() != nil {
+			break
+		}
+	}
+	return control, ctx.Err()
+}
+
+// verifyDisk looks for frozen, detached and temporary copies, and for the sampled ciphertext, on the disks of the first server. It
+// is not content with directories that do not have what that server stores.
 func (p *Purger) verifyDisk(ctx context.Context, intent *PurgeIntent) (DiskCheck, error) {
+	none := DiskCheck{Unexamined: []string{}}
+	for _, server := range p.Servers {
+		none.Unexamined = append(none.Unexamined, server.Name)
+	}
 	if p.Config.WithoutDisk {
-		return DiskCheck{}, nil
+		return none, nil
 	}
 	if len(p.Config.DataPaths) == 0 {
-		return DiskCheck{}, errors.New("the server's data directories were not named, so nobody can say that nothing is left there: " +
-			"run the purge on the ClickHouse machine with retention.purge.data_paths, or set without_disk, and certificates say so")
+		return none, fmt.Errorf("%w: its data directories were not named, so nobody can say that nothing is left there: "+
+			"run the purge on the ClickHouse machine with retention.purge.data_paths, or set without_disk, and certificates say so", errNotExamined)
 	}
-	living, err := livingKeys(ctx, p.Servers[0].DB, intent.Samples)
+	first := p.Servers[0]
+	living, err := livingKeys(ctx, first.DB, intent.Samples)
 	if err != nil {
-		return DiskCheck{}, err
+		return none, err
 	}
 	samples := slices.DeleteFunc(slices.Clone(intent.Samples), func(s PurgeSample) bool { return living[s.Day+" "+s.Key] })
 	removed, today := removedPartitions(intent), seal.DayOf(p.Now())
@@ -259,18 +314,52 @@ func (p *Purger) verifyDisk(ctx context.Context, intent *PurgeIntent) (DiskCheck
 		return past
 	})
 	if err != nil {
-		return DiskCheck{}, err
+		return none, err
 	}
-	check, found, err := search.run(ctx, samples)
-	check.StillHeld = len(intent.Samples) - len(samples)
-	if err == nil && len(found) > 0 {
-		var faults []error
-		for _, path := range found {
-			faults = append(faults, fmt.Errorf("a copy of what was removed, or of what is past its time, is on disk: %s", path))
+	marker, unmark, err := p.mark(ctx)
+	if err != nil {
+		return none, errors.Join(err, unmark())
+	}
+	check, found, err := search.run(ctx, samples, marker)
+	err = errors.Join(err, unmark())
+	check.StillHeld, check.Control, check.Unexamined = len(intent.Samples)-len(samples), intent.Control, none.Unexamined[1:]
+	if err == nil {
+		check.Server = first.Name
+		check.Host, err = hostOf(ctx, first.DB)
+	}
+	faults := []error{err}
+	for _, path := range found {
+		faults = append(faults, fmt.Errorf("a copy of what was removed, or of what is past its time, is on disk: %s", path))
+	}
+	if intent.Control.Searched && intent.Control.Found == 0 && len(intent.Samples) > 0 {
+		faults = append(faults, fmt.Errorf("%w: of %d pieces of ciphertext none stood in the data directories before it was removed either, so that none does now says nothing: "+
+			"name the server's own directories in retention.purge.data_paths; for what is removed already set without_disk, and the certificate says so", errNotExamined, len(intent.Samples)))
+	}
+	return check, errors.Join(faults...)
+}
+
+// mark lets the first server store something that stands nowhere else, and answers it. It is a scope of a hold that was never
+// placed: it keeps nothing, and if this process is killed a later purge removes it.
+func (p *Purger) mark(ctx context.Context) (marker []byte, unmark func() error, err error) {
+	var salt [32]byte
+	rand.Read(salt[:])
+	db := p.Servers[0].DB
+	scope := HoldScope{Rows: []HoldRow{{Kind: "marker", Day: seal.DayOf(p.Now())}}}
+	id := HoldID(scope.digest(salt))
+	unmark = func() error {
+		query, err := schemas.Query("vault/purge_drop_holds")
+		if err == nil {
+			err = db.Exec(context.WithoutCancel(ctx), query, clickhouse.Params{"hold": id})
 		}
-		err = errors.Join(faults...)
+		if err != nil {
+			return fmt.Errorf("remove the marker from %s: %w", p.Servers[0].Name, err)
+		}
+		return nil
 	}
-	return check, err
+	if err := (HoldRegister{DB: db, Now: p.Now}).insert(ctx, id, salt, scope); err != nil {
+		return nil, unmark, fmt.Errorf("store a marker on %s: %w", p.Servers[0].Name, err)
+	}
+	return salt[8:][:sampleSize], unmark, nil
 }
 
 // livingKeys answers which of the sampled keys still have rows by right, as "day key".

@@ -11,6 +11,8 @@ GRANT SELECT, ALTER DELETE ON tillsyn.rejects TO tillsyn_purge;
 GRANT SELECT ON tillsyn.schema_migrations TO tillsyn_purge;
 GRANT SELECT ON system.parts TO tillsyn_purge;
 GRANT SELECT ON system.detached_parts TO tillsyn_purge;
+-- Whether the files of a disk show what it has.
+GRANT SELECT ON system.disks TO tillsyn_purge;
 GRANT SELECT, ALTER DELETE ON tillsyn.mail_hourly TO tillsyn_purge;
 GRANT SELECT, ALTER DELETE ON tillsyn.mail_domains_daily TO tillsyn_purge;
 GRANT SELECT, ALTER DELETE ON tillsyn.web_keys TO tillsyn_purge;
