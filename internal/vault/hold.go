@@ -135,8 +135,8 @@ func (r HoldRegister) Place(ctx context.Context, o HoldOrder) (h Hold, copied Ho
 	if err := o.Scope.validate(); err != nil {
 		return fail(err)
 	}
-	if o.Authorise == nil || o.Case == "" || (o.Basis != HoldByDecision && o.Basis != HoldByRecords) {
-		return fail(errors.New("a hold needs a case, a basis and somebody who authorises it"))
+	if o.Authorise == nil || o.Case == "" || o.Document == "" || (o.Basis != HoldByDecision && o.Basis != HoldByRecords) {
+		return fail(errors.New("a hold needs a case, a basis, its document and somebody who authorises it"))
 	}
 	unlock, err := purgeLock(ctx, r.Lock, r.Wait)
 	if err != nil {
@@ -164,7 +164,7 @@ func (r HoldRegister) Place(ctx context.Context, o HoldOrder) (h Hold, copied Ho
 	if err != nil {
 		return fail(err)
 	}
-	h = Hold{ID: id, Case: o.Case, Basis: o.Basis, Placed: receipt.Entry.At, digest: entry.Document, scope: map[holdDay]int{}}
+	h = Hold{ID: id, Case: o.Case, Basis: o.Basis, Document: o.Document, Placed: receipt.Entry.At, digest: entry.Document, scope: map[holdDay]int{}}
 	for _, row := range o.Scope.sorted() {
 		h.scope[holdDay{row.Kind, row.Day}]++
 	}
@@ -209,10 +209,13 @@ func (r HoldRegister) insert(ctx context.Context, id string, salt [32]byte, s Ho
 	return nil
 }
 
-// Release ends every hold of a case: their copies go with the next purge. It answers those it released; a case without holds
-// is no error. authorise is asked under the lock.
-func (r HoldRegister) Release(ctx context.Context, number, actor string, authorise func(context.Context) error) ([]Hold, error) {
-	return r.release(ctx, actor, authorise, func(h Hold) bool { return h.Case == number })
+// Release ends every hold that rests on one document, and no other's, whatever their cases are called: their copies go with the
+// next purge. It answers those it released; a document without holds is no error. authorise is asked under the lock.
+func (r HoldRegister) Release(ctx context.Context, basis HoldBasis, document, actor string, authorise func(context.Context) error) ([]Hold, error) {
+	if basis == "" || document == "" {
+		return nil, errors.New("release a hold: it is not said by what it was held")
+	}
+	return r.release(ctx, actor, authorise, func(h Hold) bool { return h.Basis == basis && h.Document == document })
 }
 
 // ReleaseOne ends one hold.
@@ -324,6 +327,11 @@ func heldCopies(ctx context.Context, db *clickhouse.DB) (map[string]HoldCopies, 
 	return copies, nil
 }
 
+// HoldsOn answers the holds that the record has of one document, in the order of their placing, without what they keep.
+func HoldsOn(records []audit.Record, basis HoldBasis, document string) []Hold {
+	return slices.DeleteFunc(holdsOnRecord(records), func(h Hold) bool { return h.Basis != basis || h.Document != document })
+}
+
 // holdsOnRecord answers the holds of the record in the order of their placing, without their scopes.
 func holdsOnRecord(records []audit.Record) []Hold {
 	var holds []Hold
@@ -337,7 +345,7 @@ func holdsOnRecord(records []audit.Record) []Hold {
 			h := Hold{ID: HoldID(d), Case: e.Case, Placed: e.At, digest: e.Document}
 			var body holdBody
 			if seal.ParseCanonical([]byte(e.Body), &body) == nil {
-				h.Basis = body.Basis
+				h.Basis, h.Document = body.Basis, body.Document
 			}
 			holds = append(holds, h)
 		case audit.HoldReleased:

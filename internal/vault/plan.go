@@ -181,6 +181,7 @@ type Hold struct {
 	ID       string    `json:"hold"` // 32 hexadecimal digits
 	Case     string    `json:"case"`
 	Basis    HoldBasis `json:"basis"`
+	Document string    `json:"document"` // "sha256:..." of the decision or the request that it rests on
 	Placed   time.Time `json:"placed"`
 	Released time.Time `json:"released,omitzero"`
 

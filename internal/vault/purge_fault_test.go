@@ -212,7 +212,7 @@ func TestOverlappingHolds(t *testing.T) {
 	if a.number("SELECT count() FROM held_capsules") != 3+6+21 {
 		t.Fatal("a hold lapsed")
 	}
-	if list, err := a.holds().Release(t.Context(), "HR 1/26", "gate", allow); err != nil || len(list) != 1 || list[0].ID != first.ID {
+	if list, err := a.holds().Release(t.Context(), HoldByDecision, seal.DigestOf([]byte("HR 1/26")).String(), "gate", allow); err != nil || len(list) != 1 || list[0].ID != first.ID {
 		t.Fatal(list, err)
 	}
 	if _, err := a.holds().ReleaseOne(t.Context(), third.ID, "gate", allow); err != nil {
@@ -254,7 +254,7 @@ func TestReleaseOfAYoungDay(t *testing.T) {
 	d := a.today() - 5
 	a.fill(Mail, d, 10, 2)
 	a.place("HR 1/26", HoldRow{Mail, d, "", a.tag(Mail, d, 3)})
-	if _, err := a.holds().Release(t.Context(), "HR 1/26", "gate", func(context.Context) error { return nil }); err != nil {
+	if _, err := a.holds().Release(t.Context(), HoldByDecision, seal.DigestOf([]byte("HR 1/26")).String(), "gate", func(context.Context) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	r := a.run()

@@ -422,13 +422,9 @@ func (g *Gate) RemoveExports(ctx context.Context, keep time.Duration) ([]ExportR
 	return done, nil
 }
 
-// over says whether the case ended at least keep ago. One that was revoked only in the store ends when the record holds it.
+// over says whether the case ended at least keep ago, by an act that is proved and on record.
 func (v *view) over(keep time.Duration) bool {
-	switch v.State {
-	case Closed, Denied, Revoked:
-		return !v.Ended.IsZero() && !v.Now.Before(v.Ended.Add(keep))
-	}
-	return false
+	return v.ended() && !v.Ended.IsZero() && !v.Now.Before(v.Ended.Add(keep))
 }
 
 func (g *Gate) removeExport(ctx context.Context, e Export) (ExportRemoval, error) {

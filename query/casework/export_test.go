@@ -94,7 +94,7 @@ func (k *desk) looked(rows []Row) *desk {
 func (k *desk) close() {
 	a := NewAct(ActClosing, k.Decision, k.Digest, "utredare", k.now)
 	a.Result = "Inget bekräftades."
-	k.act(audit.DecisionClosed, "utredare", string(k.fileAct(get(SignAct(a, k.signer("utredare"))))))
+	k.act(audit.DecisionClosed, "utredare", seal.DigestOf(k.fileAct(get(SignAct(a, k.signer("utredare"))))).String())
 }
 
 func (k *desk) folder() string {

@@ -30,6 +30,7 @@ const (
 	refusedReplay   = 5
 	refusedTime     = 6 // the request is too old, or of the future
 	refusedDocument = 7 // not a document, or on another decision
+	refusedUnproved = 8 // an act in the case store is signed by nobody who may
 )
 
 // Parts are what a gate is made of.
@@ -256,7 +257,8 @@ func (g *Gate) refuse(ctx context.Context, actor, number, document string, reaso
 	if !idForm.MatchString(actor) {
 		e.Actor = "gate"
 	}
-	if checkCase(number) != nil {
+	// Whoever mistypes may have typed a name, and what is on record stays.
+	if reason == refusedNoCase || checkCase(number) != nil {
 		e.Case = ""
 	}
 	if _, err := g.p.Log.Append(ctx, e); err != nil {
@@ -295,6 +297,9 @@ func (g *Gate) Request(ctx context.Context, signed []byte) (Status, error) {
 	}
 	if err == nil && before.Digest != digest {
 		return fail(ErrCaseTaken)
+	}
+	if err := g.store.free(record, d.Case, digest); err != nil {
+		return fail(err)
 	}
 	if !onRecord(record, audit.DecisionRequested, digest.String(), "") {
 		if now := Clock(record, g.p.Now()); !near(d.Requested, now) {
@@ -450,15 +455,24 @@ func (g *Gate) Act(ctx context.Context, signed []byte) (Status, error) {
 		return Status{}, g.refuse(ctx, a.Actor, a.Case, v.Digest.String(), refusedActor)
 	}
 	body := seal.DigestOf(signed).String()
+	filedBefore := slices.ContainsFunc(v.Acts, func(b []byte) bool { return bytes.Equal(b, signed) })
 	if onRecord(v.record, rule.kind, v.Digest.String(), body) {
+		if !filedBefore { // somebody removed it, and without it nothing of the case is let go
+			if err := g.store.file(a.Case, signed, nil); err != nil {
+				return fail(err)
+			}
+			if v, err = g.view(ctx, a.Case); err != nil {
+				return fail(err)
+			}
+		}
 		return v.Status, nil
 	}
-	filedBefore := slices.ContainsFunc(v.Acts, func(b []byte) bool { return bytes.Equal(b, signed) })
 	if !filedBefore { // half of an act that was begun is finished whatever the state is now
 		if !near(a.At, v.Now) {
 			return fail(fmt.Errorf("its time is not now, give or take %v", ClockTolerance))
 		}
-		if !slices.Contains(statesFor(a.Type), v.State) {
+		lost := a.Type == ActClosing && v.State == Closed && !v.Certain // the closing on record is not in the store any more
+		if !slices.Contains(statesFor(a.Type), v.State) && !lost {
 			return fail(fmt.Errorf("the decision is %s (%s): this can be done to one that is %s", v.State, v.Why, joinStates(statesFor(a.Type))))
 		}
 		if a.Type == ActNotice && a.ToldAt.Before(v.Decision.Requested) {
@@ -477,7 +491,7 @@ func (g *Gate) Act(ctx context.Context, signed []byte) (Status, error) {
 		return fail(err)
 	}
 	g.step("act recorded")
-	if after.State != Expired && after.State.over() {
+	if after.ended() {
 		if err := g.store.forgetShares(a.Case); err != nil {
 			return fail(err)
 		}
@@ -485,8 +499,11 @@ func (g *Gate) Act(ctx context.Context, signed []byte) (Status, error) {
 	return after.Status, nil
 }
 
-// over says whether nothing can bring a decision back.
-func (s State) over() bool { return slices.Contains([]State{Expired, Revoked, Denied, Closed}, s) }
+// ended says whether everything that a decision opened or held may be let go: it is denied, revoked or closed, by an act that is
+// proved and on record. Whoever can only write into the store, or only into the record, lets nothing go.
+func (s Status) ended() bool {
+	return s.Certain && (s.State == Denied || s.State == Revoked || s.State == Closed)
+}
 
 // statesFor are the states in which an act of a type may be done.
 func statesFor(typ string) []State {
@@ -520,12 +537,21 @@ func (g *Gate) forgetEnded(ctx context.Context) error {
 	defer unlock()
 	cases, fault := g.store.Cases()
 	for _, c := range cases {
+		v, err := g.judge(ctx, c)
+		if err != nil {
+			if len(c.handovers) > 0 {
+				fault = errors.Join(fault, err)
+			}
+			continue
+		}
+		if v.Unproved > 0 {
+			fault = errors.Join(fault, fmt.Errorf("%w: %d acts of case %s are signed by nobody who may: tell the data protection officer", ErrStore, v.Unproved, c.Decision.Case))
+		}
 		if len(c.handovers) == 0 {
 			continue
 		}
-		v, err := g.judge(ctx, c)
 		// By the record's own clock: one that was wrong for a moment must not end a decision for good.
-		if err == nil && StateOf(v.evidence(), time.Time{}).State.over() {
+		if s := StateOf(v.evidence(), time.Time{}); s.ended() || s.State == Expired {
 			err = g.store.forgetShares(c.Decision.Case)
 		}
 		fault = errors.Join(fault, err)

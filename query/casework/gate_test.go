@@ -1278,7 +1278,7 @@ func (h *house) testForgottenDays() {
 	if lines := linesOf(got); !slices.Equal(lines, want) {
 		h.t.Errorf("%d rows, want %d", len(lines), len(want))
 	}
-	if _, err := register.Release(h.t.Context(), d.Case, "tillsyn", func(context.Context) error { return nil }); err != nil {
+	if _, err := register.Release(h.t.Context(), vault.HoldByDecision, digest.String(), "tillsyn", func(context.Context) error { return nil }); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"tillsyn/internal/audit"
 	"tillsyn/internal/seal"
@@ -73,27 +74,17 @@ var ErrNoHold = errors.New("the hold is refused")
 
 // ReleaseHolds ends the holds of a case that has ended: closed, revoked or denied. Expiry of the approval does not end them.
 func (g *Gate) ReleaseHolds(ctx context.Context, number string, signer *seal.Signer, r vault.HoldRegister) ([]vault.Hold, error) {
-	if _, _, err := g.Entitled(ctx, number, signer); err != nil {
+	c, _, err := g.Entitled(ctx, number, signer)
+	if err != nil {
 		return nil, fmt.Errorf("release the holds of a case: %w", err)
 	}
-	return r.Release(ctx, number, signer.Name(), func(ctx context.Context) error { return g.mayRelease(ctx, number) })
+	return r.Release(ctx, vault.HoldByDecision, c.Digest.String(), signer.Name(), func(ctx context.Context) error { return g.mayRelease(ctx, number) })
 }
 
-// holdsOf answers for each hold of a case whether it is in force, by digest.
-func holdsOf(record []audit.Record, number string) map[string]bool {
-	holds := map[string]bool{}
-	for _, e := range record {
-		if e.Case != number {
-			continue
-		}
-		switch e.Kind {
-		case audit.HoldPlaced:
-			holds[e.Document] = true
-		case audit.HoldReleased:
-			holds[e.Document] = false
-		}
-	}
-	return holds
+// holdsOf answers how many holds the record has of a decision, and whether one of them is in force.
+func holdsOf(record []audit.Record, decision seal.Digest) (n int, inForce bool) {
+	holds := vault.HoldsOn(record, vault.HoldByDecision, decision.String())
+	return len(holds), slices.ContainsFunc(holds, vault.Hold.InForce)
 }
 
 // SettleHolds makes the holds what the decisions say: one that may be used has a hold, one that has ended has none. It is run
@@ -111,13 +102,9 @@ func (g *Gate) SettleHolds(ctx context.Context, r vault.HoldRegister) (placed, r
 	var faults []error
 	for i, c := range cases {
 		number := c.Decision.Case
-		holds := holdsOf(record, number)
-		inForce := false
-		for _, h := range holds {
-			inForce = inForce || h
-		}
+		holds, inForce := holdsOf(record, c.Digest)
 		switch s := states[i].State; {
-		case (s == Active || s == Suspended) && len(holds) == 0 && g.p.Lookup.Oldest() > 0:
+		case (s == Active || s == Suspended) && holds == 0 && g.p.Lookup.Oldest() > 0:
 			scope, err := g.HoldScope(c.Decision)
 			if errors.Is(err, ErrNoHold) {
 				continue // there is nothing left to hold
@@ -131,8 +118,8 @@ func (g *Gate) SettleHolds(ctx context.Context, r vault.HoldRegister) (placed, r
 				continue
 			}
 			placed++
-		case (s == Closed || s == Revoked || s == Denied) && inForce:
-			if _, err := r.Release(ctx, number, settles, func(ctx context.Context) error { return g.mayRelease(ctx, number) }); err != nil {
+		case states[i].ended() && inForce:
+			if _, err := r.Release(ctx, vault.HoldByDecision, c.Digest.String(), settles, func(ctx context.Context) error { return g.mayRelease(ctx, number) }); err != nil {
 				faults = append(faults, fmt.Errorf("case %s: %w", number, err))
 				continue
 			}
@@ -156,10 +143,8 @@ func (g *Gate) mayHold(ctx context.Context, number string) error {
 	if s := v.Status.State; s != Active && s != Suspended {
 		return fmt.Errorf("%w: the decision is %s, only one that may be used holds anything", ErrNoHold, s)
 	}
-	for _, inForce := range holdsOf(v.record, number) {
-		if inForce {
-			return fmt.Errorf("%w: the case has a hold already", ErrNoHold)
-		}
+	if _, inForce := holdsOf(v.record, v.Digest); inForce {
+		return fmt.Errorf("%w: the case has a hold already", ErrNoHold)
 	}
 	return nil
 }
@@ -172,6 +157,9 @@ func (g *Gate) mayRelease(ctx context.Context, number string) error {
 	}
 	switch s := v.Status.State; s {
 	case Closed, Revoked, Denied:
+		if !v.ended() {
+			return fmt.Errorf("%w: the act by which it is %s is not on record, or not in the case store as one who may has signed it: sign it again", ErrNoHold, s)
+		}
 		return nil
 	default:
 		return fmt.Errorf("%w: the decision is %s: close the case first, with its result", ErrNoHold, s)

@@ -120,6 +120,8 @@ func (g *Gate) begin(ctx context.Context, number string, request []byte) (*view,
 		return refuse(act.Actor, refusedTime)
 	case slices.Contains(v.Used, digest):
 		return refuse(act.Actor, refusedReplay)
+	case v.State != Active && v.Unproved > 0:
+		return refuse(act.Actor, refusedUnproved)
 	case v.State != Active:
 		return refuse(act.Actor, refusedState)
 	case v.Left == 0:

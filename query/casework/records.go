@@ -243,7 +243,7 @@ type RecordsDesk struct {
 	Config SecrecyConfig
 	// Place and Release are those of vault.HoldRegister: what is asked for is not purged meanwhile.
 	Place   func(context.Context, vault.HoldOrder) (vault.Hold, vault.HoldCopies, error)
-	Release func(ctx context.Context, number, actor string, authorise func(context.Context) error) ([]vault.Hold, error)
+	Release func(ctx context.Context, basis vault.HoldBasis, document, actor string, authorise func(context.Context) error) ([]vault.Hold, error)
 	// Mask answers a text with every personal identity number in it blanked.
 	Mask func(string) string
 }
@@ -314,11 +314,8 @@ func (k *RecordsDesk) request(ctx context.Context, signed []byte) (Records, vaul
 	if err != nil {
 		return Records{}, none, err
 	}
-	held := slices.ContainsFunc(record, func(e audit.Record) bool {
-		return e.Kind == audit.HoldPlaced && e.Case == r.Case && strings.Contains(e.Body, digest.String())
-	})
 	var copies vault.HoldCopies
-	if !held {
+	if len(vault.HoldsOn(record, vault.HoldByRecords, digest.String())) == 0 {
 		if k.Place == nil {
 			return Records{}, none, errors.New("nothing can hold the rows back from purge")
 		}
@@ -356,8 +353,8 @@ func (k *RecordsDesk) file(ctx context.Context, r *RecordsRequest, digest seal.D
 	if now := Clock(record, g.p.Now()); !near(r.At, now) {
 		return fmt.Errorf("its time is not now, give or take %v", ClockTolerance)
 	}
-	if _, err := g.store.Get(r.Case, decisionFile); err == nil {
-		return ErrCaseTaken
+	if err := g.store.free(record, r.Case, digest); err != nil {
+		return err
 	}
 	if err := g.store.Put(r.Case, recordsRequestFile, signed); errors.Is(err, fs.ErrExist) {
 		if before, fault := g.store.Get(r.Case, recordsRequestFile); fault != nil || !bytes.Equal(before, signed) {
@@ -900,7 +897,7 @@ func (k *RecordsDesk) Close(ctx context.Context, number string, waived bool, reg
 			}
 		}
 	}
-	if _, err := k.Release(ctx, number, registrar.Name(), func(ctx context.Context) error {
+	if _, err := k.Release(ctx, vault.HoldByRecords, r.Digest.String(), registrar.Name(), func(ctx context.Context) error {
 		now, err := k.Status(ctx, number)
 		if err == nil && !now.Closed {
 			err = errors.New("the request is not closed")

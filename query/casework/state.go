@@ -18,7 +18,7 @@ const (
 	Draft     State = "draft"     // signed, not in the record
 	Pending   State = "pending"   // approvals are missing, or not_before has not come
 	Active    State = "active"    // it may be used
-	Suspended State = "suspended" // nobody told the union within UnionDeadline; telling it ends the suspension
+	Suspended State = "suspended" // nobody told the union within UnionDeadline, which telling it ends; or an act in the store is no one's who may
 	Expired   State = "expired"   // not approved by approve_by, or execute_by has come
 	Revoked   State = "revoked"
 	Denied    State = "denied"
@@ -56,7 +56,9 @@ type Status struct {
 	Missing   []seal.Role // whose approval is missing
 	Active    time.Time   // since when it may be used; zero: not yet
 	Notified  time.Time   // when the notice of the union reached the record
-	Ended     time.Time   // when it was denied, revoked or closed
+	Ended     time.Time   // when it was denied, revoked or closed, by the record
+	Certain   bool        // the act that ended it is on record and in the store, and one who might do it has signed it
+	Unproved  int         // acts in the store that nobody who may has signed, or that are about another decision
 	Lookups   int         // how many were begun
 	Left      int         // how many may still be
 	Used      []string    // digests of the lookup documents that were used
@@ -129,6 +131,8 @@ func StateOf(e Evidence, now time.Time) Status {
 		s.Notified = notices[0].at
 	}
 
+	proved, unproved := e.proved()
+	s.Unproved = unproved
 	is := func(state State, format string, args ...any) Status {
 		s.State, s.Why = state, fmt.Sprintf(format, args...)
 		return s
@@ -145,11 +149,14 @@ func StateOf(e Evidence, now time.Time) Status {
 	} {
 		if found := about[end.kind]; len(found) > 0 {
 			s.Ended = found[0].at
+			// Nothing is let go by the word of the record or of the store alone.
+			s.Certain = slices.ContainsFunc(found, func(r recordedAct) bool {
+				return slices.ContainsFunc(proved, func(a provedAct) bool { return a.kind == end.kind && a.digest.String() == r.Body && a.Actor == r.Actor })
+			})
 			return is(end.state, "%s", end.why)
 		}
-		// What ends a decision counts even if a crash kept it out of the record. Nothing is asked of it: whoever can write
-		// here can only end, not begin.
-		if end.typ != "" && slices.ContainsFunc(e.Acts, func(a []byte) bool { return typeOf(a) == end.typ }) {
+		// What ends a decision counts even if a crash kept it out of the record.
+		if end.typ != "" && slices.ContainsFunc(proved, func(a provedAct) bool { return a.Type == end.typ }) {
 			return is(end.state, "%s, which is not in the record yet", end.why)
 		}
 	}
@@ -168,6 +175,9 @@ func StateOf(e Evidence, now time.Time) Status {
 		return is(Expired, "execute_by has come")
 	case s.Now.Before(d.NotBefore):
 		return is(Pending, "not_before has not come")
+	case s.Unproved > 0:
+		// It may be a revocation that somebody damaged, and must not be taken for one that somebody made up.
+		return is(Suspended, "%d acts in the case store are signed by nobody who may: tell the data protection officer", s.Unproved)
 	case rule.NeedsUnion() && s.Notified.IsZero() && s.Now.After(s.Active.Add(UnionDeadline)):
 		return is(Suspended, "the union was not told within %d hours", int(UnionDeadline.Hours()))
 	case s.Left == 0:
@@ -221,11 +231,38 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// typeOf is the type of a signed act, or "".
-func typeOf(signed []byte) string {
-	a, err := ReadAct(signed)
-	if err != nil {
-		return ""
+// A provedAct is an act in the store that one who might do it has signed.
+type provedAct struct {
+	Act
+	kind   audit.Kind
+	digest seal.Digest // of the signed act
+}
+
+// proved are the acts in the store that open by the current register, or by an earlier one since the decision was requested:
+// who has left could still do it then. Of the others unproved says how many there are, but for approvals of this decision: those
+// do not count, and can't be anything that would end it.
+func (e Evidence) proved() (list []provedAct, unproved int) {
+	for _, signed := range e.Acts {
+		a, err := e.openAny(signed)
+		rule, fault := actRuleOf(a.Type)
+		switch {
+		case err == nil && fault == nil && a.Type != ActLookup:
+			list = append(list, provedAct{a, rule.kind, seal.DigestOf(signed)})
+		case a.Type != ActApproval || a.Decision != e.Digest || a.Case != e.Decision.Case:
+			unproved++
+		}
 	}
-	return a.Type
+	return list, unproved
+}
+
+// openAny opens an act by the newest register that it opens by. With its error it answers what there is to read.
+func (e Evidence) openAny(signed []byte) (a Act, err error) {
+	last := len(e.Chain)
+	for n := last; n >= max(0, min(e.Decision.Register.Number, last)); n-- {
+		if a, err = openAct(signed, e.Decision, e.Digest, e.Chain[:n]); err == nil {
+			return a, nil
+		}
+	}
+	a, _ = ReadAct(signed)
+	return a, err
 }

@@ -20,6 +20,7 @@ import (
 	"filippo.io/age"
 	"github.com/gofrs/flock"
 
+	"tillsyn/internal/audit"
 	"tillsyn/internal/durable"
 	"tillsyn/internal/seal"
 )
@@ -57,8 +58,8 @@ const maxFile = 64 << 20
 var (
 	// ErrNoCase is when there is no such case.
 	ErrNoCase = errors.New("there is no such case")
-	// ErrCaseTaken is when another decision has the case number.
-	ErrCaseTaken = errors.New("another decision has this case number: a case that goes on needs a new one")
+	// ErrCaseTaken is when another decision, or a request for public records, has the case number.
+	ErrCaseTaken = errors.New("another decision, or a request for records, has this case number: a case that goes on needs a new one")
 	// ErrStore is when a file of the case store can't be read, or is not what was written.
 	ErrStore = errors.New("the case store is damaged")
 
@@ -317,6 +318,29 @@ func (s *Store) forgetShares(number string) error {
 			if err := s.remove(number, name); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// free fails with [ErrCaseTaken] if a number is that of another document than the one with this digest: of a decision or a request
+// for records, in the store or on record. A number is one thing, even after somebody emptied the store. It is asked under the lock.
+func (s *Store) free(record []audit.Record, number string, document seal.Digest) error {
+	for _, r := range record {
+		if (r.Kind == audit.DecisionRequested || r.Kind == audit.RecordsRequested) && r.Case == number && r.Document != document.String() {
+			return ErrCaseTaken
+		}
+	}
+	for _, name := range []string{decisionFile, recordsRequestFile} {
+		signed, err := s.Get(number, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if text, err := seal.Unsigned(signed); err != nil || seal.DigestOf(text) != document {
+			return ErrCaseTaken
 		}
 	}
 	return nil
