@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -22,22 +21,18 @@ func lookupCommand() *cli.Command {
 		Description: `What comes out stands in the decision: person, days, sources, categories. There is nothing else to choose. Each lookup is on record
 before anything is read, and counts against the decision's number of lookups. Other people in mails are redacted.
 
-Rows come oldest first, the newest last. With --json each row is a line, with the names of 'tillsyn parse'. --csv FILE is
-for spreadsheets: no cell is a formula.
+Rows come oldest first, the newest last. With --json each row is a line, with the names of 'tillsyn parse'. No file is written:
+whoever needs one uses 'tillsyn export', which is on record, can be checked by others, and goes with its case.
 
 Exit codes: 0 done, 1 fault (also: no record, so no read), 2 wrong flags, 4 refused.`,
 		Flags: append(identityFlags(),
-			&cli.BoolFlag{Name: "json", Usage: "print each row as a line of JSON"},
-			&cli.StringFlag{Name: "csv", Usage: "write rows to a new `FILE` (- is standard output)"}),
+			&cli.BoolFlag{Name: "json", Usage: "print each row as a line of JSON"}),
 		Action: func(c *cli.Context) error {
 			number, err := oneArgument(c, "CASE")
 			if err != nil {
 				return err
 			}
-			o := rowsOptions{json: c.Bool("json"), csv: c.String("csv"), now: time.Now}
-			if o.json && o.csv != "" {
-				return usageErrorf("--json and --csv exclude each other")
-			}
+			o := rowsOptions{json: c.Bool("json"), now: time.Now}
 			return withCaller(c, true, func(g *openedGate, who *caller) error {
 				return g.runLookup(c.Context, c.App.Writer, c.App.ErrWriter, who, number, o)
 			})
@@ -47,7 +42,6 @@ Exit codes: 0 done, 1 fault (also: no record, so no read), 2 wrong flags, 4 refu
 
 type rowsOptions struct {
 	json bool
-	csv  string
 	now  func() time.Time
 }
 
@@ -72,29 +66,12 @@ func (g *openedGate) runLookup(ctx context.Context, w, about io.Writer, who *cal
 	case !errors.Is(err, casework.ErrNoCase):
 		return err
 	}
-	// A file that can't be written must not cost a lookup.
-	var sheet *os.File
-	if o.csv != "" && o.csv != "-" {
-		if sheet, err = os.OpenFile(o.csv, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
-			return fmt.Errorf("write rows: %w", err)
-		}
-		defer func() {
-			if err = errors.Join(err, sheet.Close()); err != nil {
-				err = errors.Join(err, os.Remove(o.csv))
-			}
-		}()
-	}
 	out := bufio.NewWriter(w)
 	defer func() { err = errors.Join(err, out.Flush()) }()
-	var rows []casework.Row
 	each := func(r casework.Row) error {
-		switch {
-		case o.json:
+		if o.json {
 			_, err := out.Write(append(r.AppendJSON(nil), '\n'))
 			return err
-		case o.csv != "":
-			rows = append(rows, r)
-			return nil
 		}
 		return printRow(out, r)
 	}
@@ -105,16 +82,7 @@ func (g *openedGate) runLookup(ctx context.Context, w, about io.Writer, who *cal
 		}
 		printResult(about, result)
 	}
-	if err != nil {
-		return err
-	}
-	switch {
-	case sheet != nil:
-		return errors.Join(casework.SheetOf(rows).CSV(sheet), sheet.Sync())
-	case o.csv != "":
-		return casework.SheetOf(rows).CSV(out)
-	}
-	return nil
+	return err
 }
 
 // column cuts a value to a width and shows every character of it.
