@@ -18,6 +18,7 @@ type Config struct {
 	Deployment string        `yaml:"deployment"` // your name for this installation, part of every checkpoint: never change it
 	Timeout    time.Duration `yaml:"timeout"`    // for one append, with waiting for other processes
 	Retention  time.Duration `yaml:"retention"`  // of a closed segment, from its last entry; at least MinimumRetention
+	Silence    time.Duration `yaml:"silence"`    // an entry that comes longer after the last one is refused until the clock is accepted
 	Witness    WitnessConfig `yaml:"witness"`
 }
 
@@ -43,6 +44,7 @@ func DefaultConfig() Config {
 		Deployment: "tillsyn",
 		Timeout:    10 * time.Second,
 		Retention:  5 * 365 * 24 * time.Hour,
+		Silence:    31 * 24 * time.Hour,
 		Witness:    WitnessConfig{Timeout: 5 * time.Second},
 	}
 }
@@ -64,6 +66,9 @@ func (c Config) Validate() error {
 	}
 	if c.Retention < MinimumRetention {
 		faults = append(faults, fmt.Errorf("retention: %v is below %v, the least that is compiled in", c.Retention, MinimumRetention))
+	}
+	if c.Silence < time.Hour {
+		faults = append(faults, fmt.Errorf("silence: %v is below 1h", c.Silence))
 	}
 	if err := c.Witness.validate(c.Timeout); err != nil {
 		faults = append(faults, err)

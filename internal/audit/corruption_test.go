@@ -81,7 +81,7 @@ func copyLog(t testing.TB, c Config) Config {
 // A scene is a log at several times, and logs that are not it.
 type scene struct {
 	trust   Trust
-	log     fstest.MapFS   // 3 segments of 302, 602 and 271 entries, with the older partial tiles
+	log     fstest.MapFS   // 3 segments, the later ones with what they carry forward, with the older partial tiles
 	old     []fstest.MapFS // the same log, earlier
 	fork    fstest.MapFS   // of the same key, another history since the second segment
 	foreign []fstest.MapFS // of another key, of another deployment
@@ -186,6 +186,12 @@ func indexOf(name string, text []byte, at int) (segment int, index int64) {
 	return segment, index
 }
 
+// sizeIn answers how many entries the checkpoint of a segment says there are.
+func sizeIn(m fstest.MapFS, n int) (size int64) {
+	fmt.Sscanf(strings.Split(string(m[fmt.Sprintf("%04d/checkpoint", n)].Data), "\n")[1], "%d", &size)
+	return size
+}
+
 func isTile(name string) bool   { return strings.Contains(name, "/tile/") }
 func isBundle(name string) bool { return strings.Contains(name, "/tile/entries/") }
 
@@ -197,7 +203,7 @@ func inUse(s scene) func(name string) bool {
 		}
 		var segment int
 		fmt.Sscanf(name, "%04d/", &segment)
-		size := []int64{302, 602, 271}[segment-1]
+		size := sizeIn(s.log, segment)
 		level, tile, width, _ := parseTilePath(name[5:])
 		for range level {
 			size /= tileWidth
@@ -381,7 +387,7 @@ func corruptions() []corruption {
 // rewrite changes an entry of a segment and all hash tiles with it, as one can who lacks only the key.
 func rewrite(r *rand.Rand, m fstest.MapFS, n int) {
 	prefix := fmt.Sprintf("%04d/", n)
-	size := []int64{302, 602, 271}[n-1]
+	size := sizeIn(m, n)
 	changed := r.Int64N(size)
 	var leaves []tlog.Hash
 	for b := int64(0); b*tileWidth < size; b++ {

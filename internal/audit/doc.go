@@ -23,6 +23,9 @@
 //
 // # What it refuses
 //
+//   - To append when the clock is more than Config.Silence ahead of the last entry ([ErrAhead]), until somebody has accepted it
+//     ([Log.AcceptClock]): one entry of a wrong time would end every decision. Acceptance also goes back, after a wrong entry;
+//     who may give it is for those who read it to check.
 //   - To append when the log is read-only, full, locked for longer than Config.Timeout, signed by another key, of another
 //     deployment, or not what the last checkpoint says.
 //   - Unknown kinds, unknown or doubled fields, other field orders, numbers beyond 2^53-1, lines beyond 65 535 bytes.
@@ -36,7 +39,8 @@
 //	DIR/0001/tile/...          C2SP tlog-tiles: entry bundles and hash tiles of 256, partial ones in .p/
 //	DIR/0001/.state/           the writer's own bookkeeping; not part of the record, not copied, not believed
 //	DIR/0001/anchor            only in a retired segment: the proof of its first entry (C2SP tlog-proof)
-//	DIR/0002/...               begins with segment.opened, whose body is the last checkpoint of 0001
+//	DIR/0002/...               begins with segment.opened, whose body is the last checkpoint of 0001, and which counts the
+//	                           entries of 0001 that it repeats: pairs of segment.carried, with position and path, and the old line
 //
 // One Ed25519 key signs all segments; its public half, "DEPLOYMENT/audit+HASH+KEY", is what a verifier pins. A segment's
 // checkpoint is signed under its origin as the key's name.
@@ -58,6 +62,12 @@
 // Rotation: append segment.closed; build the next segment in DIR/.new-0002 with its first entry, segment.opened, at the
 // very second of segment.closed, so that a repetition signs the same bytes; rename it. A closed segment without a
 // successor is finished by whoever takes the lock next.
+//
+// A new segment repeats, byte for byte, what later checks build on however old it is: registers of holders, everything about a
+// case that is open or has a hold in force, permissions, corrections of the clock. So an old segment can be retired and
+// nothing forgets. Each repeated line has its path to the root of the checkpoint that its own segment ended with, which stays:
+// [Verify] proves it for ever, and that nothing was left out or added while the segment before is there, which is also a
+// condition of retiring it. [Reader.Entries] answers a repeated entry at its old position, where its segment is retired, and once.
 //
 // Retiring (oldest first): append segment.retired with the decision number and the last checkpoint; write the anchor;
 // remove the tiles. Repeating it finishes it. What stays: the last checkpoint, the first entry with its proof, so that

@@ -52,8 +52,10 @@ const (
 	KeysCeremony    Kind = "keys.ceremony"    // body: the signed protocol
 	SettingsChanged Kind = "settings.changed"
 	AccountChanged  Kind = "account.changed" // who may sign in with which role
+	ClockAccepted   Kind = "clock.accepted"  // somebody looked at the clock, and it is right; body: the signed acceptance
 
-	SegmentOpened  Kind = "segment.opened" // body: the last checkpoint of the segment before
+	SegmentOpened  Kind = "segment.opened"  // body: the last checkpoint of the segment before
+	SegmentCarried Kind = "segment.carried" // the next line is the entry of an earlier segment that counts name; body: its path to the root there
 	SegmentClosed  Kind = "segment.closed"
 	SegmentRetired Kind = "segment.retired" // body: the last checkpoint of the segment whose entries are removed; case: the decision
 )
@@ -67,8 +69,8 @@ func Kinds() []Kind {
 		PermissionGranted, PermissionRevoked, AccidentReported, PermissionRemoved,
 		HoldPlaced, HoldReleased,
 		PurgeIntent, PurgeCertificate, PurgeFailed,
-		RegisterChanged, KeysCeremony, SettingsChanged, AccountChanged,
-		SegmentOpened, SegmentClosed, SegmentRetired,
+		RegisterChanged, KeysCeremony, SettingsChanged, AccountChanged, ClockAccepted,
+		SegmentOpened, SegmentCarried, SegmentClosed, SegmentRetired,
 	}
 }
 
@@ -81,11 +83,23 @@ func (k Kind) known() bool {
 		PermissionGranted, PermissionRevoked, AccidentReported, PermissionRemoved,
 		HoldPlaced, HoldReleased,
 		PurgeIntent, PurgeCertificate, PurgeFailed,
-		RegisterChanged, KeysCeremony, SettingsChanged, AccountChanged,
-		SegmentOpened, SegmentClosed, SegmentRetired:
+		RegisterChanged, KeysCeremony, SettingsChanged, AccountChanged, ClockAccepted,
+		SegmentOpened, SegmentCarried, SegmentClosed, SegmentRetired:
 		return true
 	}
 	return false
+}
+
+// Newest answers the time that the record has come to: the latest of its entries since the clock was last accepted; zero if
+// there are none.
+func Newest(records []Record) time.Time {
+	var at time.Time
+	for _, r := range records {
+		if r.Kind == ClockAccepted || r.At.After(at) {
+			at = r.At
+		}
+	}
+	return at
 }
 
 // ofLog says whether only the log itself appends entries of kind k.

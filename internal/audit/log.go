@@ -28,6 +28,10 @@ import (
 // wraps every reason why [Log.Append] fails but a wrong entry.
 var ErrUnavailable = errors.New("the audit log is not available, so nothing that must be on record can be done")
 
+// ErrAhead says that the clock is so far ahead of the last entry that it is more likely wrong than right: one entry of a wrong time
+// would end every decision. It is wrapped in ErrUnavailable.
+var ErrAhead = errors.New("the clock of this machine is far ahead of the record's last entry: set it right, or confirm it with 'tillsyn audit clock --accept'")
+
 const (
 	maxBatch = tileWidth
 
@@ -56,8 +60,10 @@ type Log struct {
 	busy      bool
 	closed    bool
 
-	// last is the newest checkpoint that this process has verified; used while the lock file is held.
-	last Checkpoint
+	// last is the newest checkpoint that this process has verified, and lastAt the time of the last entry; used while the lock
+	// file is held.
+	last   Checkpoint
+	lastAt time.Time
 }
 
 type waiting struct {
@@ -129,8 +135,8 @@ func (l *Log) Append(ctx context.Context, e Entry) (Receipt, error) {
 	if l == nil || l.Reader == nil {
 		return Receipt{}, ErrUnavailable
 	}
-	if e.Kind.ofLog() {
-		return Receipt{}, fmt.Errorf("append to the audit log: %s is the log's own", e.Kind)
+	if e.Kind.ofLog() || e.Kind == ClockAccepted {
+		return Receipt{}, fmt.Errorf("append to the audit log: %s is not for Append", e.Kind)
 	}
 	e.At = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // as long as any other
 	if _, err := e.Encode(); err != nil {
@@ -161,6 +167,43 @@ func (l *Log) Append(ctx context.Context, e Entry) (Receipt, error) {
 		return Receipt{}, fmt.Errorf("append to the audit log: %w", w.err)
 	}
 	return w.receipt, nil
+}
+
+// AcceptClock puts on record that somebody looked at the clock and that it is right, with the document that says so: from then on
+// entries go on from this time, whether it is far ahead of the last entry or behind it. document is made of the time that the
+// entry will have, in whole seconds, and of that of the last entry. Errors are those of [Log.Append].
+func (l *Log) AcceptClock(ctx context.Context, actor string, document func(now, last time.Time) (digest, body string, err error)) (Receipt, error) {
+	if l == nil || l.Reader == nil {
+		return Receipt{}, ErrUnavailable
+	}
+	var receipts []Receipt
+	err := l.locked(ctx, func(ctx context.Context) error {
+		at, err := l.current(ctx)
+		if err != nil {
+			return err
+		}
+		e := Entry{At: l.stamp(), Kind: ClockAccepted, Actor: actor}
+		if e.Document, e.Body, err = document(e.At, l.lastAt); err != nil {
+			return err
+		}
+		receipts, err = l.write(ctx, at, []Entry{e})
+		return err
+	})
+	if err != nil {
+		return Receipt{}, fmt.Errorf("put the clock on record: %w", err)
+	}
+	return receipts[0], nil
+}
+
+// Last answers the time of the last entry of the record, verified.
+func (l *Log) Last(ctx context.Context) (time.Time, error) {
+	var last time.Time
+	err := l.locked(ctx, func(ctx context.Context) error {
+		_, err := l.current(ctx)
+		last = l.lastAt
+		return err
+	})
+	return last, err
 }
 
 // withdraw takes w out of the queue, if it is not being written.
@@ -257,7 +300,7 @@ func (l *Log) found(ctx context.Context) error {
 			return err
 		}
 		first := Entry{At: l.stamp(), Kind: SegmentOpened, Actor: system, Counts: map[string]int64{"segment": 1}}
-		if err := l.build(ctx, 1, first); err != nil {
+		if err := l.build(ctx, 1, first, nil); err != nil {
 			return err
 		}
 		if err := durable.Create(l.config.Key, l.key.file(), 0o600); err != nil {
@@ -285,16 +328,34 @@ func (l *Log) aside(n int) string {
 	return filepath.Join(l.config.Directory, ".new-"+segment{n: n}.dir())
 }
 
-// build makes segment n aside, with one entry, from nothing: what an interrupted build left is removed.
-func (l *Log) build(ctx context.Context, n int, first Entry) error {
+// build makes segment n aside, from nothing, with the entry that opens it and those that it repeats: what an interrupted build
+// left is removed.
+func (l *Log) build(ctx context.Context, n int, first Entry, carried []carriedEntry) error {
 	line, err := first.Encode()
 	if err != nil {
 		return err
 	}
+	lines := [][]byte{line}
+	for _, c := range carried {
+		if line, err = c.header(first).Encode(); err != nil {
+			return err
+		}
+		lines = append(lines, line, c.line)
+	}
 	if err := os.RemoveAll(l.aside(n)); err != nil {
 		return err
 	}
-	return l.extend(ctx, l.aside(n), n, [][]byte{line})
+	signer, err := l.key.signer(n)
+	if err != nil {
+		return err
+	}
+	for len(lines) > maxBatch { // one checkpoint covers them all: a witness sees the segment begin once
+		if err := l.integrate(ctx, l.aside(n), signer, lines[:maxBatch]); err != nil {
+			return err
+		}
+		lines = lines[maxBatch:]
+	}
+	return l.extend(ctx, l.aside(n), n, lines)
 }
 
 // raise makes the segment that was built aside part of the log.
@@ -357,15 +418,31 @@ func (l *Log) current(ctx context.Context) (Checkpoint, error) {
 		if err != nil {
 			return Checkpoint{}, fmt.Errorf("%w: %w", ErrRecord, err)
 		}
+		l.lastAt = end.At
+		if c.Size > 1 {
+			line, err := s.entry(c.Size-2, c.Size)
+			if err != nil {
+				return Checkpoint{}, fmt.Errorf("%w: %w", ErrRecord, err)
+			}
+			// Behind its header stands an old line, with its old time.
+			if e, err := ParseEntry(line); err == nil && e.Kind == SegmentCarried {
+				l.lastAt = e.At
+			}
+		}
 		if end.Kind != SegmentClosed {
 			return c, nil
 		}
 		// The same time as that of the closing: a repetition signs the same bytes, never a second history.
-		first := Entry{At: end.At, Kind: SegmentOpened, Actor: end.Actor, Counts: map[string]int64{"segment": int64(n) + 1}, Body: string(c.Note)}
+		carried, err := l.carry(ctx, s, c)
+		if err != nil {
+			return Checkpoint{}, fmt.Errorf("%w: %w", ErrRecord, err)
+		}
+		first := Entry{At: end.At, Kind: SegmentOpened, Actor: end.Actor, Body: string(c.Note),
+			Counts: map[string]int64{"segment": int64(n) + 1, "carried": int64(len(carried))}}
 		if n == maxSegments {
 			return Checkpoint{}, fmt.Errorf("there can be no more than %d segments", maxSegments)
 		}
-		if err := l.build(ctx, n+1, first); err != nil {
+		if err := l.build(ctx, n+1, first, carried); err != nil {
 			return Checkpoint{}, err
 		}
 		if err := l.raise(n + 1); err != nil {
@@ -432,6 +509,9 @@ func (l *Log) write(ctx context.Context, at Checkpoint, entries []Entry) ([]Rece
 	s := segmentAt(l.files, at.Segment)
 	lines := make([][]byte, len(entries))
 	now := l.stamp()
+	if gap := now.Sub(l.lastAt); gap > l.config.Silence && entries[0].Kind != ClockAccepted {
+		return nil, fmt.Errorf("%w (by %v; audit.silence allows %v)", ErrAhead, gap.Round(time.Minute), l.config.Silence)
+	}
 	for i := range entries {
 		entries[i].At = now
 		line, err := entries[i].Encode()

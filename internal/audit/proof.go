@@ -160,11 +160,16 @@ func (s segment) proveRange(ctx context.Context, c Checkpoint, first int64, n in
 	return proofs, fault
 }
 
-// Prove answers the proof of the entry at p under the published checkpoint.
+// Prove answers the proof of the entry at p under the published checkpoint of its segment; of a retired one it proves the entries
+// that a later one repeats.
 func (r *Reader) Prove(p Position) (Proof, error) {
 	s := segmentAt(r.files, p.Segment)
 	if isRetired(s) {
-		return Proof{}, fmt.Errorf("prove entry %v: its segment was retired, its entries are gone", p)
+		c, last, err := r.carriedFrom(context.Background(), p)
+		if err != nil {
+			return Proof{}, fmt.Errorf("prove entry %v: %w", p, err)
+		}
+		return Proof{Index: p.Index, Line: c.line, Path: c.path, Checkpoint: last.Note}, nil
 	}
 	proof, err := s.prove(r.trust, p.Index)
 	if errors.Is(err, fs.ErrNotExist) {

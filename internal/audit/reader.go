@@ -57,7 +57,8 @@ func segmentNumbers(files fs.FS) (int, error) {
 	return len(found), nil
 }
 
-// Entries answers all entries of all segments that are not retired, in order. The entries are shared: do not change them.
+// Entries answers all entries of all segments that are not retired, in order, and in front of them those of retired segments
+// that a later one repeats because they still count, at their old positions. The entries are shared: do not change them.
 func (r *Reader) Entries(ctx context.Context) ([]Record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -116,9 +117,15 @@ func (r *Reader) refresh(ctx context.Context) error {
 		if n <= len(read) {
 			before = read[n-1]
 		}
-		now, more, err := r.read(ctx, s, before)
+		now, more, carried, err := r.read(ctx, s, before)
 		if err != nil {
 			return err
+		}
+		if carried, err = r.only(carried, read, records); err != nil {
+			return err
+		}
+		for _, c := range carried {
+			records = append(records, c.Record)
 		}
 		records = append(records, more...)
 		if n > len(read) {
@@ -145,37 +152,73 @@ func isRetired(s segment) bool {
 	return err == nil
 }
 
-// read reads what is new in s since before, nil if nothing was read.
-func (r *Reader) read(ctx context.Context, s segment, before *readSegment) (*readSegment, []Record, error) {
+// only leaves of what a segment repeats the entries that can be read nowhere else: their segments are retired, and no segment
+// before this one repeats them. Each is proved by the checkpoint that is left.
+func (r *Reader) only(carried []carriedEntry, read []*readSegment, records []Record) ([]carriedEntry, error) {
+	have := map[Position]bool{}
+	if len(carried) > 0 {
+		for _, e := range records {
+			have[e.Position] = true
+		}
+	}
+	var list []carriedEntry
+	for _, c := range carried {
+		if have[c.Position] || c.Segment <= len(read) && read[c.Segment-1] != nil {
+			continue
+		}
+		last, err := segmentAt(r.files, c.Segment).checkpoint(r.trust)
+		if err == nil {
+			err = c.prove(last)
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// read reads what is new in s since before, nil if nothing was read: its own entries, and those that it repeats.
+func (r *Reader) read(ctx context.Context, s segment, before *readSegment) (*readSegment, []Record, []carriedEntry, error) {
 	c, err := s.checkpoint(r.trust)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	now := &readSegment{checkpoint: c}
 	if before != nil {
 		if c.Size < before.checkpoint.Size {
-			return nil, nil, fmt.Errorf("segment %s has %d entries, it had %d", s.dir(), c.Size, before.checkpoint.Size)
+			return nil, nil, nil, fmt.Errorf("segment %s has %d entries, it had %d", s.dir(), c.Size, before.checkpoint.Size)
 		}
 		now.tree = tree{before.tree.size, slices.Clone(before.tree.edge)}
 	}
 	var records []Record
+	var carried []carriedEntry
+	lines := parting{segment: s.n}
+	var parseErr error
 	err = s.walk(ctx, now.tree.size, c.Size, func(index int64, line []byte) bool {
-		e, parseErr := ParseEntry(line)
-		if err = parseErr; err != nil {
-			err = fmt.Errorf("entry %v: %w", Position{s.n, index}, err)
+		var own Record
+		var old *carriedEntry
+		if own, old, parseErr = lines.take(index, line); parseErr != nil {
+			parseErr = fmt.Errorf("entry %v: %w", Position{s.n, index}, parseErr)
 			return false
 		}
 		now.tree.add(tlog.RecordHash(line))
-		records = append(records, Record{Position{s.n, index}, e})
+		if old != nil {
+			carried = append(carried, *old)
+		} else {
+			records = append(records, own)
+		}
 		return true
 	})
 	switch {
+	case parseErr != nil:
+		return nil, nil, nil, parseErr
 	case err != nil:
-		return nil, nil, err
+		return nil, nil, nil, err
 	case len(records) > 0 && now.tree.size < c.Size:
-		return nil, nil, fmt.Errorf("segment %s breaks at entry %d", s.dir(), now.tree.size)
+		return nil, nil, nil, fmt.Errorf("segment %s breaks at entry %d", s.dir(), now.tree.size)
 	case now.tree.root() != c.Root:
-		return nil, nil, fmt.Errorf("segment %s is not what its checkpoint says", s.dir())
+		return nil, nil, nil, fmt.Errorf("segment %s is not what its checkpoint says", s.dir())
 	}
-	return now, records, nil
+	return now, records, carried, nil
 }

@@ -120,7 +120,7 @@ func (l *Log) retirementOf(ctx context.Context, n int, at Checkpoint) (found boo
 		if err != nil {
 			return false, fmt.Errorf("%w: %w", ErrRecord, err)
 		}
-		_, records, err := l.read(ctx, s, nil)
+		_, records, _, err := l.read(ctx, s, nil)
 		if err != nil {
 			return false, fmt.Errorf("%w: %w: segment %04d of %d entries", ErrRecord, err, later, c.Size)
 		}

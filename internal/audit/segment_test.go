@@ -49,7 +49,7 @@ func copyFolder(t testing.TB, from string) string {
 // years is a log of four segments, a year each, and its clock.
 func years(t testing.TB) (Config, *Log, *clock) {
 	c := testConfig(t)
-	c.Retention = 2 * MinimumRetention
+	c.Retention, c.Silence = 2*MinimumRetention, 10*MinimumRetention
 	now := &clock{time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)}
 	l := openAt(t, c, now)
 	for year := range 4 {
@@ -101,7 +101,7 @@ func TestRotateAndRetire(t *testing.T) {
 		t.Error("an entry is left of it")
 	}
 	report, memory = verified(t, c.Directory, l.Trust(), memory)
-	if report.Segments[0].State != StateRetired || report.Size != 28 || len(report.Notices) == 0 {
+	if report.Segments[0].State != StateRetired || report.Size != 28+2*(3+6+9) || len(report.Notices) == 0 {
 		t.Errorf("%+v", report)
 	}
 	// The reader that knew it still knows it; a new one reads what is left.
@@ -113,7 +113,7 @@ func TestRotateAndRetire(t *testing.T) {
 		if last := all[len(all)-1]; last.Kind != SegmentRetired || last.Case != "KS 2029/1" || last.Counts["segment"] != 1 {
 			t.Errorf("%+v", last)
 		}
-		if r == l.Reader && len(all) != len(before)+1 || r != l.Reader && all[0].Position != (Position{2, 0}) {
+		if r == l.Reader && len(all) != len(before)+1 || r != l.Reader && (all[0].Position != (Position{1, 3}) || all[3].Position != (Position{2, 0})) {
 			t.Errorf("%d entries from %v", len(all), all[0].Position)
 		}
 	}

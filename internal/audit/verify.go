@@ -92,6 +92,9 @@ type verifier struct {
 	seen      []Checkpoint // opened checkpoints, for the next Memory
 	previous  []byte       // checkpoint of the segment before
 	clock     time.Time
+	last      map[int]Checkpoint // of each segment
+	expected  []Record           // what the next segment must repeat; nil if that can't be told
+	told      bool
 	removed   int // segments up to this one were retired, says the record
 	claimed   []int
 	remaining map[int]Checkpoint
@@ -101,7 +104,7 @@ type verifier struct {
 // log by what is remembered of it. It answers what it found and, if the report is OK, what to remember from now on. It
 // fails only if ctx ends.
 func Verify(ctx context.Context, files fs.FS, trust Trust, memory Memory) (Report, Memory, error) {
-	v := &verifier{files: files, trust: trust, memory: memory, remaining: map[int]Checkpoint{}}
+	v := &verifier{files: files, trust: trust, memory: memory, remaining: map[int]Checkpoint{}, last: map[int]Checkpoint{}}
 	v.report = Report{Deployment: trust.deployment, Key: trust.Key(), Segments: []SegmentReport{}, Findings: []Finding{}, Notices: []Finding{}}
 	if err := v.run(ctx); err != nil {
 		return Report{}, memory, err
@@ -166,15 +169,15 @@ func (v *verifier) run(ctx context.Context) error {
 
 func (v *verifier) segment(ctx context.Context, n int, last bool) error {
 	s := segmentAt(v.files, n)
-	previous := v.previous
-	v.previous = nil
+	previous, expected, told := v.previous, v.expected, v.told
+	v.previous, v.expected, v.told = nil, nil, false
 	c, err := s.checkpoint(v.trust)
 	if err != nil {
 		delete(v.remaining, n)
 		v.found(n, -1, "checkpoint", "%s", reason(err))
 		return nil
 	}
-	v.previous = c.Note
+	v.previous, v.last[n] = c.Note, c
 	v.seen = append(v.seen, c)
 	report := SegmentReport{Number: n, Origin: v.trust.Origin(n), State: StateOpen, Size: c.Size,
 		Root: base64.StdEncoding.EncodeToString(c.Root[:]), Witnesses: c.Witnesses}
@@ -222,6 +225,8 @@ func (v *verifier) segment(ctx context.Context, n int, last bool) error {
 		report.State = StateClosed
 	}
 	v.checkFirst(n, scan.first, previous)
+	v.checkCarried(n, scan, expected, told)
+	v.expected, v.told = needed(scan.records), true
 	switch closed := scan.last.Kind == SegmentClosed; {
 	case last && closed:
 		v.found(n+1, -1, "", "segment %s is closed, and the next one is missing (or a rotation is under way: look again)", s.dir())
@@ -248,6 +253,34 @@ func (v *verifier) checkFirst(n int, e Entry, previous []byte) {
 		v.found(n, 0, "", "the first segment has no one before it")
 	case n > 1 && previous != nil && e.Body != string(previous):
 		v.found(n, 0, "", "its anchor is not the last checkpoint of segment %s", segment{n: n - 1}.dir())
+	}
+}
+
+// checkCarried checks what segment n repeats of earlier ones: each entry against the checkpoint that its own segment ended with,
+// and, where the segment before is still there, that it is all that counts on and nothing else.
+func (v *verifier) checkCarried(n int, scan scanned, expected []Record, told bool) {
+	for i, c := range scan.carried {
+		last, ok := v.last[c.Segment]
+		if !ok {
+			v.found(n, int64(2*i+2), "", "entry %v, which it repeats, can't be proved: there is no checkpoint of its segment", c.Position)
+		} else if err := c.prove(last); err != nil {
+			v.found(n, int64(2*i+2), "", "%v", err)
+		}
+	}
+	if !told {
+		return
+	}
+	have := map[Position]bool{}
+	for i, c := range scan.carried {
+		if have[c.Position] || !slices.ContainsFunc(expected, func(e Record) bool { return e.Position == c.Position }) {
+			v.found(n, int64(2*i+2), "", "entry %v is carried forward, and is not needed any more, or is there twice", c.Position)
+		}
+		have[c.Position] = true
+	}
+	for _, e := range expected {
+		if !have[e.Position] {
+			v.found(n, 0, "", "entry %v is still needed, and was not carried forward", e.Position)
+		}
 	}
 }
 
@@ -300,6 +333,8 @@ func (v *verifier) compareRetired(n int, remembered, c Checkpoint) {
 type scanned struct {
 	authentic      bool // entries and tiles are what the checkpoint says
 	first, last    Entry
+	carried        []carriedEntry
+	records        []Record  // those that it repeats, then its own
 	rememberedRoot tlog.Hash // of the first entries, as many as are remembered
 }
 
@@ -312,6 +347,7 @@ func (v *verifier) scan(ctx context.Context, s segment, c Checkpoint, remembered
 	clock := v.clock
 	var notices []Finding
 	var retirements []int
+	lines := parting{segment: s.n}
 	if c.Size == 0 {
 		v.found(s.n, -1, "checkpoint", "the segment has no entries")
 		return out, nil
@@ -326,11 +362,17 @@ func (v *verifier) scan(ctx context.Context, s segment, c Checkpoint, remembered
 		if t.size == remembered {
 			out.rememberedRoot = t.root()
 		}
-		e, err := ParseEntry(line)
+		own, old, err := lines.take(index, line)
 		if err != nil {
 			faults = append(faults, Finding{s.n, index, tilePath(entriesLevel, index/tileWidth, tileWidth), err.Error()})
 			return true
 		}
+		if old != nil { // its time is that of its own segment
+			out.carried, out.records = append(out.carried, *old), append(out.records, old.Record)
+			return true
+		}
+		e := own.Entry
+		out.records = append(out.records, own)
 		if index == 0 {
 			out.first = e
 		} else if e.Kind == SegmentOpened {
