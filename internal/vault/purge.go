@@ -288,13 +288,7 @@ func (p *Purger) checkClocks(ctx context.Context, s sight) error {
 		}
 		readings = append(readings, ClockReading{"ClickHouse (" + server.Name + ")", now, true}, ClockReading{"the newest batch in the ledger", ledger, false})
 	}
-	var newest time.Time
-	for _, e := range s.records {
-		if e.At.After(newest) {
-			newest = e.At
-		}
-	}
-	readings = append(readings, ClockReading{"the newest entry of the record", newest, false})
+	readings = append(readings, ClockReading{"the newest entry of the record", audit.Newest(s.records), false})
 	if p.Steady != nil {
 		readings = append(readings, ClockReading{"its own running since the start", p.Anchor.Add(p.Steady()), true})
 	}

@@ -186,6 +186,7 @@ func (h *house) notes(string) ([][]byte, error) { return h.town.notes, nil }
 
 func auditConfig(dir string) audit.Config {
 	c := audit.DefaultConfig()
+	c.Silence = 100 * 365 * 24 * time.Hour // these stories skip years
 	c.Directory, c.Key, c.Deployment = filepath.Join(dir, "audit"), filepath.Join(dir, "audit.key"), deployment
 	return c
 }

@@ -65,17 +65,6 @@ type Status struct {
 	Now       time.Time   // the clock that counted
 }
 
-// Clock is the time that counts: the later of now and the latest that the record has seen, so that turning the clock back
-// revives nothing.
-func Clock(record []audit.Record, now time.Time) time.Time {
-	for _, r := range record {
-		if r.At.After(now) {
-			now = r.At
-		}
-	}
-	return now.UTC()
-}
-
 // A recordedAct is an entry about the decision, at the time that counted then.
 type recordedAct struct {
 	audit.Entry
@@ -94,11 +83,9 @@ func StateOf(e Evidence, now time.Time) Status {
 	if err != nil { // a decision that was opened has a kind
 		return Status{State: Draft, Why: "its kind is not known"}
 	}
-	for _, r := range e.Record {
+	for i, r := range e.Record {
 		// A clock that was turned back must not bring an entry before a deadline.
-		if r.At.After(clock) {
-			clock = r.At
-		}
+		clock = follow(e.Record, i, clock)
 		if r.Document == e.Digest.String() {
 			about[r.Kind] = append(about[r.Kind], recordedAct{r.Entry, clock})
 		}
