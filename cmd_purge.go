@@ -24,6 +24,7 @@ import (
 	"tillsyn/internal/durable"
 	"tillsyn/internal/seal"
 	"tillsyn/internal/vault"
+	"tillsyn/query/casework"
 	"tillsyn/schemas"
 )
 
@@ -59,8 +60,12 @@ failed is tried again each hour. Metrics are at /metrics, health at /healthz of 
 it, as the user purge, on the machine of the record. It refuses to start while a tenant has no retention decision for a class that it
 has. 'tillsyn serve' purges daily by itself where it has the embedded ClickHouse, or clickhouse.users.purge.
 
+Before anything is removed, every decision that may be used gets its hold: that takes the gate (keys.gate, casework.dir,
+vault.lookup_key). Without a gate it goes on only if the record shows a hold for every approved decision and every request for
+public records that has not ended; it places and releases none. A place that never had a decision needs no gate.
+
 Exit codes: 0 done, 1 fault, 2 wrong flags or configuration, 3 something is left, was put back, or is past its time, 4 refused: no
-retention decision, or a clock that may be wrong.`,
+retention decision, a clock that may be wrong, or something that is asked for and not held.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what a run would do (the default)"},
 			&cli.BoolFlag{Name: "run", Usage: "do it"},
@@ -226,7 +231,7 @@ func purgeError(err error) error {
 	switch {
 	case err == nil || errors.As(err, &known):
 		return err
-	case errors.Is(err, vault.ErrClock), errors.Is(err, vault.ErrNoDecision):
+	case errors.Is(err, vault.ErrClock), errors.Is(err, vault.ErrNoDecision), errors.Is(err, vault.ErrUnheld):
 		return &exitError{exitRefused, err}
 	case errors.Is(err, vault.ErrRestored), errors.Is(err, vault.ErrNotVerified), errors.Is(err, vault.ErrHolds):
 		return &exitError{exitFound, err}
@@ -301,17 +306,64 @@ func openPurger(ctx context.Context, cfg Config) (p *vault.Purger, closer func()
 }
 
 // settleHolds places the holds that active decisions ask for and releases those of cases that have ended. Where there is no gate
-// there are no decisions.
-func settleHolds(ctx context.Context, cfg Config, p *vault.Purger) error {
+// nobody can do either: then the record has to say that whatever may need rows has its hold.
+func settleHolds(ctx context.Context, cfg Config, p *vault.Purger) (err error) {
+	p.Needless = nil
 	if _, err := os.Stat(cfg.Keys.Gate); errors.Is(err, fs.ErrNotExist) {
+		records, err := p.Log.Entries(ctx)
+		if err != nil {
+			return fmt.Errorf("nothing is purged before it is known what decisions ask for: %w", err)
+		}
+		if err := vault.CheckHeld(records, nil); err != nil {
+			return fmt.Errorf("there is no gate here: keys.gate names %s, which is not there. Give it (with casework.dir and vault.lookup_key) if the gate is elsewhere, or run the purge where it is: %w", cfg.Keys.Gate, err)
+		}
 		return nil
 	}
 	g, err := openGate(ctx, cfg, p.Now, schemas.RolePurge)
 	if err != nil {
 		return fmt.Errorf("nothing is purged before it is known what decisions ask for: %w", err)
 	}
-	_, _, err = g.SettleHolds(ctx, vault.HoldRegister{DB: p.Servers[0].DB, Log: p.Log, Lock: p.Config.Lock, Wait: p.Config.Wait, Now: p.Now})
-	return errors.Join(err, g.Close())
+	defer func() { err = errors.Join(err, g.Close()) }()
+	if _, _, err := g.SettleHolds(ctx, vault.HoldRegister{DB: p.Servers[0].DB, Log: p.Log, Lock: p.Config.Lock, Wait: p.Config.Wait, Now: p.Now}); err != nil {
+		return err
+	}
+	records, err := p.Log.Entries(ctx)
+	if err != nil {
+		return err
+	}
+	if p.Needless, err = g.needless(ctx, vault.UnheldOnRecord(records)); err != nil {
+		return err
+	}
+	if err := vault.CheckHeld(records, p.Needless); err != nil {
+		return fmt.Errorf("the gate here does not know of all decisions, or has not the lookup key: casework.dir is %s, vault.lookup_key %s: %w", cfg.Casework.Dir, cfg.Vault.LookupKey, err)
+	}
+	return nil
+}
+
+// needless are the decisions among list that need no hold, by document: the case store has them, and they may not be used, or
+// all their days are purged.
+func (g *openedGate) needless(ctx context.Context, list []vault.Unheld) (map[string]bool, error) {
+	if len(list) == 0 {
+		return map[string]bool{}, nil
+	}
+	cases, states, err := g.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("judge what is not held: %w", err)
+	}
+	needless := map[string]bool{}
+	for i, c := range cases {
+		document := c.Digest.String()
+		if !slices.ContainsFunc(list, func(u vault.Unheld) bool { return u.Basis == vault.HoldByDecision && u.Document == document }) {
+			continue
+		}
+		if s := states[i].State; s == casework.Active || s == casework.Suspended {
+			_, err := g.HoldScope(c.Decision)
+			needless[document] = errors.Is(err, casework.ErrNoHold)
+			continue
+		}
+		needless[document] = true
+	}
+	return needless, nil
 }
 
 // openPurgeKey reads the key that signs certificates, and makes it if there is none.

@@ -56,6 +56,11 @@ type Purger struct {
 	// Kafka asks the brokers how long the source topics keep records. nil with Config.WithoutKafka only.
 	Kafka func(context.Context) ([]KafkaTopic, error)
 
+	// Needless are the decisions and requests, by document, that need no hold although none is on record: a gate has judged them.
+	// Everything else that [UnheldOnRecord] answers stops the purge. nil: there is no gate here, and the record alone counts. It may
+	// be set anew between runs.
+	Needless map[string]bool
+
 	// AcceptClock is set when somebody has looked at the clock and says that it is right.
 	AcceptClock bool
 
@@ -148,6 +153,9 @@ func (p *Purger) Run(ctx context.Context) (report PurgeReport, err error) {
 	}()
 	s, err := p.look(ctx)
 	if err != nil {
+		return report, fmt.Errorf("purge: %w", err)
+	}
+	if err := CheckHeld(s.records, p.Needless); err != nil {
 		return report, fmt.Errorf("purge: %w", err)
 	}
 	report = p.report(s)
@@ -544,6 +552,10 @@ func (p *Purger) remove(ctx context.Context, intent *PurgeIntent) error {
 			return err
 		}
 		if !slices.ContainsFunc(after[len(records):], func(e audit.Record) bool { return e.Kind == audit.HoldPlaced }) {
+			// The third approval may have come since anybody looked.
+			if err := CheckHeld(after, p.Needless); err != nil {
+				return err
+			}
 			break
 		}
 	}
