@@ -321,7 +321,7 @@ func (g *Gate) Request(ctx context.Context, signed []byte) (Status, error) {
 			return fail(err)
 		}
 		if _, err := g.p.Log.Append(ctx, audit.Entry{Kind: audit.DecisionRequested, Actor: d.Requester.ID, Case: d.Case, Document: digest.String(),
-			Counts: map[string]int64{"days": int64(last-first) + 1, "sources": int64(len(d.Scope.Sources)), "lookups": int64(d.Lookups)}}); err != nil {
+			Counts: requestCounts(d, int64(last-first)+1)}); err != nil {
 			return fail(err)
 		}
 	}
