@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,9 @@ func lookupCommand() *cli.Command {
 		Name: "lookup", Usage: "look up what an approved decision opens, and nothing else", ArgsUsage: "CASE",
 		Description: `What comes out stands in the decision: person, days, sources, categories. There is nothing else to choose. Each lookup is on record
 before anything is read, and counts against the decision's number of lookups. Other people in mails are redacted.
+
+Beside the rows (standard error; with --json its last line is the same as JSON) stands what is not among them: keys that are missing or did not open,
+capsules that did not open, and days that are purged. The record has the same numbers.
 
 Rows come oldest first, the newest last. With --json each row is a line, with the names of 'tillsyn parse'. No file is written:
 whoever needs one uses 'tillsyn export', which is on record, can be checked by others, and goes with its case.
@@ -81,6 +85,9 @@ func (g *openedGate) runLookup(ctx context.Context, w, about io.Writer, who *cal
 			err = errors.Join(err, fault)
 		}
 		printResult(about, result)
+		if o.json {
+			err = errors.Join(err, json.NewEncoder(about).Encode(result))
+		}
 	}
 	return err
 }
@@ -141,9 +148,16 @@ func printResult(w io.Writer, r casework.Result) {
 		{r.Explained, "of them are explained by a permission or a self-report"},
 		{int64(r.Late), "keys came after an approval, with late log lines: nobody approved them, and they stayed shut"},
 		{int64(r.Unopened), "capsules did not open: somebody altered, moved or made them up; tell the data protection officer"},
+		{int64(r.Damaged), "keys did not open: somebody altered, moved or made them up, and what is under them is not shown; tell the data protection officer"},
+		{int64(r.Keyless), "keys are gone, and what is under them is not shown: somebody removed or altered them; tell the data protection officer"},
+		{int64(r.Elsewhere), "keys of the person are of another population: others decide about them, and they stayed shut"},
+		{int64(r.Purged), "days in scope, counted for each source, are purged, and were not held for this case"},
 	} {
 		if x.n > 0 {
 			fmt.Fprintf(w, "%d %s\n", x.n, x.text)
 		}
+	}
+	if r.Whole() {
+		fmt.Fprintln(w, "Of what is in scope nothing was missing or stayed shut.")
 	}
 }

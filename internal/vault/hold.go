@@ -332,6 +332,36 @@ func HoldsOn(records []audit.Record, basis HoldBasis, document string) []Hold {
 	return slices.DeleteFunc(holdsOnRecord(records), func(h Hold) bool { return h.Basis != basis || h.Document != document })
 }
 
+// PurgedUnheld answers the days whose purge was begun while no hold of this document was in force: of them not everything that
+// the document is about was kept.
+func PurgedUnheld(records []audit.Record, basis HoldBasis, document string) (Purged, error) {
+	p := Purged{map[purgeKey]bool{}}
+	mine := HoldsOn(records, basis, document)
+	held := map[string]bool{}
+	for _, e := range records {
+		switch e.Kind {
+		case audit.HoldPlaced, audit.HoldReleased:
+			if slices.ContainsFunc(mine, func(h Hold) bool { return h.digest == e.Document }) {
+				held[e.Document] = e.Kind == audit.HoldPlaced
+			}
+		case audit.PurgeIntent:
+			if slices.Contains(slices.Collect(maps.Values(held)), true) {
+				continue
+			}
+			var intent PurgeIntent
+			if err := seal.ParseCanonical([]byte(e.Body), &intent); err != nil || intent.Type != intentType {
+				return p, fmt.Errorf("entry %v of the record is not a purge intent as it must be", e.Position)
+			}
+			for _, item := range intent.Items {
+				if item.Hold == "" {
+					p.days[purgeKey{item.Class, item.Day, ""}] = true
+				}
+			}
+		}
+	}
+	return p, nil
+}
+
 // holdsOnRecord answers the holds of the record in the order of their placing, without their scopes.
 func holdsOnRecord(records []audit.Record) []Hold {
 	var holds []Hold

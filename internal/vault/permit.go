@@ -102,6 +102,7 @@ type Permit struct {
 	scope Scope
 	named map[string]bool // the subjects of scope
 	keys  map[seal.KeyID]openedKey
+	tags  map[seal.Day][]seal.Tag // that are looked at although there may be no key
 }
 
 // NewPermit makes a permit that holds no key yet.
@@ -133,6 +134,18 @@ func (p *Permit) Add(k StoredKey, subject []byte, key seal.OpeningKey) error {
 	return nil
 }
 
+// Watch has a reading look at the capsules under a tag too, whether or not p holds a key of it: those without one are in
+// [Reading.Locked]. So a key that somebody removed or altered does not hide that there is something.
+func (p *Permit) Watch(day seal.Day, tag seal.Tag) {
+	if p == nil || p.keys == nil || day < p.scope.From || day > p.scope.To {
+		return
+	}
+	if p.tags == nil {
+		p.tags = map[seal.Day][]seal.Tag{}
+	}
+	p.tags[day] = append(p.tags[day], tag)
+}
+
 // Keys says how many data keys p holds.
 func (p *Permit) Keys() int {
 	if p == nil {
@@ -146,6 +159,7 @@ func (p *Permit) Forget() {
 	if p != nil {
 		clear(p.keys)
 		clear(p.named)
+		clear(p.tags)
 	}
 }
 

@@ -204,10 +204,15 @@ const maxOverlap = 64 << 20
 // ends with fn's first error. What it met on the way is in the Reading, also after an error.
 func (s *Store) Read(ctx context.Context, p *Permit, fn func(Event) error) (Reading, error) {
 	r := &reader{permit: p, expander: s.expander, fn: fn, locked: map[seal.KeyID]bool{}}
-	if p == nil || len(p.keys) == 0 {
+	if p == nil || len(p.keys)+len(p.tags) == 0 {
 		return r.reading, nil
 	}
 	tags := map[seal.Day][]string{}
+	for day, list := range p.tags {
+		for _, tag := range list {
+			tags[day] = append(tags[day], tag.Hex())
+		}
+	}
 	for _, k := range p.keys {
 		tags[k.day] = append(tags[k.day], k.tag.Hex())
 	}

@@ -248,15 +248,29 @@ func (s Scope) index(subject []byte) int {
 	return slices.IndexFunc(s.subjects(), func(name []byte) bool { return string(name) == string(subject) })
 }
 
-// keys finds the data keys in the scope of a decision. Those whose share for the gate does not open, or is another person's, are
-// not answered: somebody made them up.
+// withheld are keys in the scope of a decision that are not answered.
+type withheld struct {
+	ids       map[seal.KeyID]bool
+	damaged   int // the gate's share does not open, or is another person's: altered, moved or made up
+	elsewhere int // of the same person, in another population: others decide about them
+}
+
+// keys finds the data keys in the scope of a decision.
 func (g *Gate) keys(ctx context.Context, d *Decision, record []audit.Record) ([]gateKey, error) {
+	found, _, err := g.keysAndOthers(ctx, d, record)
+	return found, err
+}
+
+// keysAndOthers is keys, and says what it does not answer: those whose share for the gate does not open, or is another person's,
+// somebody made up or altered.
+func (g *Gate) keysAndOthers(ctx context.Context, d *Decision, record []audit.Record) ([]gateKey, withheld, error) {
+	out := withheld{ids: map[seal.KeyID]bool{}}
 	if g.p.Vault == nil {
-		return nil, errors.New("there is no vault to look in")
+		return nil, out, errors.New("there is no vault to look in")
 	}
 	first, last, err := d.Scope.Days()
 	if err != nil {
-		return nil, err
+		return nil, out, err
 	}
 	scope := vault.KeyScope{Tenant: d.Tenant, Kinds: d.Scope.Sources, From: first, To: last, Lookup: g.p.Lookup}
 	var stored []vault.StoredKey
@@ -267,21 +281,29 @@ func (g *Gate) keys(ctx context.Context, d *Decision, record []audit.Record) ([]
 		stored, err = g.p.Vault.UnitKeys(ctx, scope, d.Scope.Unit)
 	}
 	if err != nil {
-		return nil, err
+		return nil, out, err
 	}
 	var found []gateKey
 	for _, k := range stored {
-		if k.Population != d.Population || d.Scope.Unit != "" && k.Unit != d.Scope.Unit {
-			continue
-		}
 		s, subject, err := g.openGateShare(k)
-		if err != nil || d.Scope.Subject != "" && !d.Scope.names(subject) {
-			continue
+		switch {
+		case err != nil, k.Subject != nil && !d.Scope.names(subject):
+			out.damaged++
+			out.ids[k.Wrapped.ID] = true
+		case d.Scope.Subject != "" && !d.Scope.names(subject): // of a hold that keeps more than this decision is about
+		case k.Population != d.Population:
+			// In a unit there are people of all populations: those are none of the decision's, and it is told nothing of them.
+			if d.Scope.Subject != "" {
+				out.elsewhere++
+			}
+			out.ids[k.Wrapped.ID] = true
+		case d.Scope.Unit != "" && k.Unit != d.Scope.Unit:
+		default:
+			k.Subject = subject
+			found = append(found, gateKey{k, s})
 		}
-		k.Subject = subject
-		found = append(found, gateKey{k, s})
 	}
-	return found, nil
+	return found, out, nil
 }
 
 // personKeys finds the data keys of a person. On days that the lookup key has forgotten, because their purge is over, only a hold of

@@ -36,7 +36,16 @@ type Result struct {
 	Keys      int         `json:"keys"`      // data keys that were opened
 	Late      int         `json:"late"`      // data keys that came after an approval, and so stay shut
 	Unopened  int         `json:"unopened"`  // capsules that did not open: altered, moved or made up
+	Damaged   int         `json:"damaged"`   // data keys whose share for the gate does not open, or is another person's: altered, moved or made up
+	Keyless   int         `json:"keyless"`   // data keys that capsules in scope name, and that are not among the keys: removed or altered
+	Elsewhere int         `json:"elsewhere"` // data keys of the person in another population than the decision's
+	Purged    int         `json:"purged"`    // days in scope, counted for each source, that are purged and that no hold of this case kept whole
 	Digest    seal.Digest `json:"digest"`    // of the rows, keyed with the decision's nonce
+}
+
+// Whole says whether nothing in the scope was hidden from r: it was all there, all opened, and all under this decision.
+func (r Result) Whole() bool {
+	return r.Late+r.Unopened+r.Damaged+r.Keyless+r.Elsewhere+r.Purged == 0
 }
 
 // SignLookup is an investigator's request for one lookup.
@@ -72,6 +81,7 @@ func (g *Gate) Lookup(ctx context.Context, number string, request []byte, each f
 	g.step("rows read")
 	counts := map[string]int64{
 		"rows": r.result.Rows, "keys": int64(r.result.Keys), "late": int64(r.result.Late), "unopened": int64(r.result.Unopened),
+		"damaged": int64(r.result.Damaged), "keyless": int64(r.result.Keyless), "elsewhere": int64(r.result.Elsewhere), "purged": int64(r.result.Purged),
 		"number": int64(r.result.Number),
 	}
 	if err != nil {
@@ -145,6 +155,7 @@ type run struct {
 	mails   *vault.Permit           // of the keys of mail alone; nil where nothing of a mail is withheld
 	hidden  map[string]bool         // ids of messages that have a protected destination
 	result  Result
+	shut    map[seal.KeyID]bool // keys that are known, and counted as late, damaged or elsewhere
 	digest  hash.Hash
 	counts  map[string]int64 // identify: events of each person
 	seen    int64
@@ -183,6 +194,11 @@ func (r *run) do(ctx context.Context) error {
 	}
 	reading, err := r.gate.p.Vault.Read(ctx, permit, func(e vault.Event) error { return r.row(ctx, &e) })
 	r.result.Unopened = len(reading.Unopened)
+	for _, id := range reading.Locked {
+		if !r.shut[id] {
+			r.result.Keyless++
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -241,12 +257,16 @@ func (r *run) permit(ctx context.Context) (*vault.Permit, error) {
 		}
 		handed[a.Role] = shares
 	}
-	found, err := g.keys(ctx, d, r.view.record)
+	found, out, err := g.keysAndOthers(ctx, d, r.view.record)
 	if err != nil {
 		return nil, err
 	}
+	r.result.Damaged, r.result.Elsewhere, r.shut = out.damaged, out.elsewhere, out.ids
 	first, last, err := d.Scope.Days()
 	if err != nil {
+		return nil, err
+	}
+	if r.result.Purged, err = g.purgedDays(d, r.view.Digest, r.view.record); err != nil {
 		return nil, err
 	}
 	scope := vault.Scope{Tenant: d.Tenant, Kinds: d.Scope.Sources, From: first, To: last, Categories: d.Scope.Categories}
@@ -285,6 +305,7 @@ func (r *run) permit(ctx context.Context) (*vault.Permit, error) {
 		}
 		if len(shares) < len(seal.Roles()) {
 			r.result.Late++
+			r.shut[k.Wrapped.ID] = true
 			continue
 		}
 		key, err := seal.Combine(k.Wrapped.ID, shares)
@@ -301,7 +322,53 @@ func (r *run) permit(ctx context.Context) (*vault.Permit, error) {
 		}
 	}
 	r.result.Keys = permit.Keys()
-	return permit, nil
+	return permit, g.watch(d, permit)
+}
+
+// watch has a reading tell of capsules of the person for which there is no key at all.
+func (g *Gate) watch(d *Decision, permit *vault.Permit) error {
+	first, last, err := d.Scope.Days()
+	if err != nil {
+		return err
+	}
+	for day := max(first, g.p.Lookup.Oldest()); day <= last; day++ {
+		tagger, err := g.p.Lookup.Tagger(day)
+		if err != nil {
+			return err
+		}
+		for _, name := range d.Scope.subjects() {
+			permit.Watch(day, tagger.Tag(d.Tenant, name))
+		}
+	}
+	return nil
+}
+
+// purgedDays counts the days in scope, for each source, of which something may be gone: their purge was begun, or their tags can't
+// be made any more, and no hold of the decision was in force.
+func (g *Gate) purgedDays(d *Decision, decision seal.Digest, record []audit.Record) (int, error) {
+	first, last, err := d.Scope.Days()
+	if err != nil {
+		return 0, err
+	}
+	unheld, err := vault.PurgedUnheld(record, vault.HoldByDecision, decision.String())
+	if err != nil {
+		return 0, err
+	}
+	purged, err := vault.PurgedDays(record)
+	if err != nil {
+		return 0, err
+	}
+	_, held := holdsOf(record, decision)
+	n := 0
+	for day := first; day <= last; day++ {
+		for _, kind := range d.Scope.Sources {
+			forgotten := d.Scope.Subject != "" && day < g.p.Lookup.Oldest() && !purged.Has(kind, day) && !held
+			if unheld.Has(kind, day) || forgotten {
+				n++
+			}
+		}
+	}
+	return n, nil
 }
 
 // row takes one event that the permit covers.
