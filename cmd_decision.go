@@ -29,7 +29,7 @@ func decisionCommand() *cli.Command {
 	with := func(more ...cli.Flag) []cli.Flag { return append(slices.Clone(who), more...) }
 	asJSON := &cli.BoolFlag{Name: "json", Usage: "print JSON"}
 	yes := &cli.BoolFlag{Name: "yes", Usage: "do not ask: for scripts"}
-	memory := &cli.StringFlag{Name: "memory", Usage: "the `FILE` in which your client remembers the record (default: your identity file with .memory behind it)"}
+	memory := &cli.StringFlag{Name: "memory", Usage: "the `FILE` in which your client remembers the record and the register of one tenant (default: your identity file with .TENANT.memory behind it)"}
 	bundle := &cli.StringFlag{Name: "bundle", Usage: "over distance: the bundle `FILE` that you were sent"}
 	out := &cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "over distance: the `FILE` to send back"}
 	dir := &cli.StringFlag{Name: "dir", Usage: "over distance: your copy of the `FOLDER` of keys (default: keys.dir)"}
@@ -54,7 +54,7 @@ func decisionCommand() *cli.Command {
 		Description: `A person is looked at only under a decision that three people approved: one holder each of the roles manager, hr and security.
 Approving is opening: without the three there are no keys.
 
-  decision signer      once, for whoever requests or investigates: a signing key
+  keys member          once, for whoever requests or investigates: a card, which three roles take into the register
   decision template    a draft to fill in
   decision request     sign the draft and put it on record
   decision approve     each approver, at this machine; or over distance: bundle, approve --bundle, accept
@@ -65,35 +65,6 @@ Approving is opening: without the three there are no keys.
 What you write after --reason, --told and --result may be - : then it is read from standard input, and stands in no shell history.`,
 		Action: noSubcommand,
 		Subcommands: []*cli.Command{
-			{
-				Name: "signer", Usage: "make a signing key for one who requests or investigates, encrypted to their own identity",
-				Flags: []cli.Flag{
-					&cli.StringFlag{Name: "id", Usage: "what the record calls you: `NAME` of a-z, 0-9 and . _ -"},
-					&cli.StringFlag{Name: "identity", Aliases: []string{"i"}, Usage: "your age identity `FILE`"},
-					&cli.StringFlag{Name: "passphrase-file", Usage: "a `FILE` with its passphrase; asked for otherwise"},
-					&cli.StringSliceFlag{Name: "recipient", Usage: "a further age public `KEY` of yours, such as that of a security key"},
-					&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "the `FILE` of the key (default: ID.signer)"},
-				},
-				Action: func(c *cli.Context) error {
-					if err := noArguments(c); err != nil {
-						return err
-					}
-					recipients := c.StringSlice("recipient")
-					if file := c.String("identity"); file != "" {
-						ask := prompter{in: c.App.Reader, out: c.App.ErrWriter, terminal: terminalFile}
-						_, own, err := readIdentity(file, c.String("passphrase-file"), ask)
-						if err != nil {
-							return err
-						}
-						recipients = append(recipients, own...)
-					}
-					out := c.String("out")
-					if out == "" {
-						out = c.String("id") + ".signer"
-					}
-					return runSigner(c.App.Writer, c.String("id"), out, recipients)
-				},
-			},
 			{
 				Name: "template", Usage: "print a draft to fill in, with what each field is for",
 				Action: func(c *cli.Context) error {
@@ -172,10 +143,7 @@ and only on y opens your shares, of this person or unit, these days and sources,
 
 Exit codes: 0 approved, 1 fault, 2 wrong flags, 3 you said no, 4 refused.`,
 				Action: func(c *cli.Context) error {
-					o := approveOptions{memory: c.String("memory"), bundle: c.String("bundle"), out: c.String("out"), dir: c.String("dir"), logKey: c.String("log-key"), now: time.Now}
-					if o.memory == "" {
-						o.memory = c.String("identity") + ".memory"
-					}
+					o := approveOptions{memory: c.String("memory"), identity: c.String("identity"), bundle: c.String("bundle"), out: c.String("out"), dir: c.String("dir"), logKey: c.String("log-key"), now: time.Now}
 					if o.bundle != "" {
 						return runApproveAway(c, o, "")
 					}
@@ -206,10 +174,7 @@ Exit codes: 0 approved, 1 fault, 2 wrong flags, 3 you said no, 4 refused.`,
 					if err != nil {
 						return err
 					}
-					o := approveOptions{memory: c.String("memory"), bundle: c.String("bundle"), out: c.String("out"), dir: c.String("dir"), logKey: c.String("log-key"), now: time.Now}
-					if o.memory == "" {
-						o.memory = c.String("identity") + ".memory"
-					}
+					o := approveOptions{memory: c.String("memory"), identity: c.String("identity"), bundle: c.String("bundle"), out: c.String("out"), dir: c.String("dir"), logKey: c.String("log-key"), now: time.Now}
 					if o.bundle != "" {
 						return runApproveAway(c, o, reason)
 					}
@@ -309,6 +274,8 @@ type decisionDraft struct {
 	ApproveBy     string               `yaml:"approve_by"`
 	ExecuteBy     string               `yaml:"execute_by"`
 	Union         string               `yaml:"union"`
+	Informed      string               `yaml:"informed"`
+	Recipient     string               `yaml:"recipient"`
 }
 
 type scopeDraft struct {
@@ -321,6 +288,7 @@ type scopeDraft struct {
 	Sources    []string `yaml:"sources"`
 	Categories []string `yaml:"categories"`
 	Protected  string   `yaml:"protected"`
+	Withheld   string   `yaml:"withheld"`
 	Threshold  int      `yaml:"threshold"`
 }
 
@@ -346,10 +314,16 @@ func (d decisionDraft) decision(deployment string, requester *seal.Signer, regis
 	x.Deployment, x.Tenant, x.Case, x.Kind, x.Population = deployment, d.Tenant, d.Case, casework.Kind(d.Kind), d.Population
 	x.Ground, x.Suspicion, x.Reason, x.LessIntrusive, x.Finding = text(d.Ground), text(d.Suspicion), text(d.Reason), text(d.LessIntrusive), text(d.Finding)
 	x.Intrusion, x.Consequences, x.Policy, x.Union = text(d.Intrusion), text(d.Consequences), text(d.Policy), text(d.Union)
+	x.Informed, x.Recipient = text(d.Informed), text(d.Recipient)
 	x.Scope = casework.Scope{Subject: d.Scope.Subject, Names: set(d.Scope.Names), Aliases: set(d.Scope.Aliases), Unit: d.Scope.Unit, From: d.Scope.From, To: d.Scope.To,
-		Sources: set(d.Scope.Sources), Categories: set(d.Scope.Categories), Protected: text(d.Scope.Protected), Threshold: d.Scope.Threshold}
+		Sources: set(d.Scope.Sources), Categories: set(d.Scope.Categories), Protected: text(d.Scope.Protected), Withheld: text(d.Scope.Withheld), Threshold: d.Scope.Threshold}
 	x.Requester = casework.Signatory{ID: requester.Name(), Key: requester.Verifier()}
-	x.Investigators, x.Lookups = d.Investigators, d.Lookups
+	x.Investigators, x.Lookups = slices.Clone(d.Investigators), d.Lookups
+	for i, p := range x.Investigators {
+		if h, ok := register.Person(p.ID); ok && p.Key == "" {
+			x.Investigators[i].Key = h.Verifier
+		}
+	}
 	x.Requested, x.NotBefore, x.ApproveBy, x.ExecuteBy = now, now, now.Add(defaultApproveIn), now.Add(defaultExecuteIn)
 	x.Register = casework.RegisterDigest{Number: register.Number(), Digest: register.Digest()}
 	for _, t := range []struct {
@@ -365,7 +339,7 @@ func (d decisionDraft) decision(deployment string, requester *seal.Signer, regis
 		}
 		*t.to = at.UTC()
 	}
-	return x, x.Validate()
+	return x, errors.Join(x.Validate(), x.Enrolled(register))
 }
 
 func (g *openedGate) runRequest(ctx context.Context, w io.Writer, who *caller, text []byte, now time.Time, asJSON bool) error {
@@ -561,8 +535,17 @@ func (g *openedGate) runBundle(ctx context.Context, w io.Writer, number string, 
 }
 
 type approveOptions struct {
-	memory, bundle, out, dir, logKey string
-	now                              func() time.Time
+	memory, identity, bundle, out, dir, logKey string
+	now                                        func() time.Time
+}
+
+// remembered is the file in which the client of this identity remembers a tenant: one for each, so that a decision of another tenant
+// makes it forget none.
+func (o approveOptions) remembered(tenant string) string {
+	if o.memory != "" {
+		return o.memory
+	}
+	return o.identity + "." + tenant + ".memory"
 }
 
 // approver is the client of a holder.
@@ -615,7 +598,8 @@ func (g *openedGate) runApprove(ctx context.Context, w io.Writer, who *caller, n
 	if err != nil {
 		return err
 	}
-	memory, err := readMemory(o.memory)
+	file := o.remembered(c.Decision.Tenant)
+	memory, err := readMemory(file)
 	if err != nil {
 		return err
 	}
@@ -640,7 +624,7 @@ func (g *openedGate) runApprove(ctx context.Context, w io.Writer, who *caller, n
 	if status, err = g.Accept(ctx, approval); err != nil {
 		return err
 	}
-	if err := remember(o.memory, opened.Memory); err != nil {
+	if err := remember(file, opened.Memory); err != nil {
 		return err
 	}
 	if refused > 0 {
@@ -684,21 +668,6 @@ func runApproveAway(c *cli.Context, o approveOptions, reason string) error {
 }
 
 func (who *caller) approveAway(w io.Writer, o approveOptions, reason string) error {
-	memory, err := readMemory(o.memory)
-	if err != nil {
-		return err
-	}
-	key := o.logKey
-	if key == "" {
-		key = memory.Log
-	}
-	if key == "" {
-		return usageErrorf("the first time, --log-key KEY says which record you trust: ask the data protection officer for the output of 'tillsyn audit key'")
-	}
-	trust, err := audit.NewTrust(key)
-	if err != nil {
-		return usageErrorf("--log-key: %w", err)
-	}
 	text, err := readParcel(o.bundle, who.identities)
 	if err != nil {
 		return err
@@ -710,6 +679,25 @@ func (who *caller) approveAway(w io.Writer, o approveOptions, reason string) err
 	chain, err := seal.OpenChain(notes)
 	if err != nil {
 		return err
+	}
+	if len(chain) == 0 {
+		return errors.New("the bundle has no register of holders")
+	}
+	file := o.remembered(chain[0].Tenant())
+	memory, err := readMemory(file)
+	if err != nil {
+		return err
+	}
+	key := o.logKey
+	if key == "" {
+		key = memory.Log
+	}
+	if key == "" {
+		return usageErrorf("the first time for a tenant, --log-key KEY says which record you trust: ask the data protection officer for the output of 'tillsyn audit key'")
+	}
+	trust, err := audit.NewTrust(key)
+	if err != nil {
+		return usageErrorf("--log-key: %w", err)
 	}
 	holder, err := openHolder(o.dir, chain, "", who.identities)
 	if err != nil {
@@ -738,7 +726,7 @@ func (who *caller) approveAway(w io.Writer, o approveOptions, reason string) err
 	if err := writePrivate(o.out, sealed); err != nil {
 		return err
 	}
-	if err := remember(o.memory, opened.Memory); err != nil {
+	if err := remember(file, opened.Memory); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(w, "%s is encrypted to the gate: send it back, for 'tillsyn decision accept'\n", o.out)

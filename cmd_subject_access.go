@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -15,14 +16,14 @@ func subjectAccessCommand() *cli.Command {
 	return &cli.Command{
 		Name: "subject-access", Usage: "give a person the extract of their own data that they asked for (GDPR article 15)", ArgsUsage: "CASE",
 		Description: `For a decision of the kind subject_access. Runs one lookup and writes an archive that only the person can open: a page in Swedish
-and English with what article 15(1) asks for, and the rows; other people are redacted. With --recipient it is encrypted to
-the person's own age key; without it to a passphrase, which is printed once: tell it by another way than the file.
+and English with what article 15(1) asks for, and the rows; other people are redacted. To whom it is encrypted stands in
+the decision, which three people approved: the person's own age key; or, with the word letter there, a passphrase, which is
+printed once: send it by letter, never with the file. The rows are shown to nobody here.
 It goes on record as a request of a data subject. The person opens it with 'age -d FILE > extract.zip'.
 
 Exit codes: 0 done, 1 fault, 2 wrong flags, 4 refused.`,
 		Flags: append(identityFlags(),
 			&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "an existing `FOLDER` for the file", Value: "."},
-			&cli.StringFlag{Name: "recipient", Usage: "the person's age public `KEY`"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"}),
 		Action: func(c *cli.Context) error {
 			number, err := oneArgument(c, "CASE")
@@ -30,7 +31,7 @@ Exit codes: 0 done, 1 fault, 2 wrong flags, 4 refused.`,
 				return err
 			}
 			return withCaller(c, true, func(g *openedGate, who *caller) error {
-				return g.runSubjectAccess(c.Context, c.App.Writer, c.App.ErrWriter, who, number, c.String("out"), c.String("recipient"), c.Bool("json"))
+				return g.runSubjectAccess(c.Context, c.App.Writer, c.App.ErrWriter, who, number, c.String("out"), c.Bool("json"))
 			})
 		},
 	}
@@ -58,7 +59,10 @@ func storageTimes(r vault.Retention, tenant string) []casework.StorageTime {
 	return list
 }
 
-func (g *openedGate) runSubjectAccess(ctx context.Context, w, about io.Writer, who *caller, number, dir, recipient string, asJSON bool) error {
+func (g *openedGate) runSubjectAccess(ctx context.Context, w, about io.Writer, who *caller, number, dir string, asJSON bool) error {
+	if _, err := g.Recover(ctx); err != nil {
+		return err
+	}
 	c, _, err := g.Entitled(ctx, number, who.signer)
 	if err != nil {
 		return err
@@ -66,20 +70,20 @@ func (g *openedGate) runSubjectAccess(ctx context.Context, w, about io.Writer, w
 	if c.Decision.Kind != casework.SubjectAccess {
 		return usageErrorf("the decision is of the kind %s, not %s", c.Decision.Kind, casework.SubjectAccess)
 	}
-	if err := casework.CheckRecipient(recipient); err != nil {
-		return usageErrorf("--recipient: %w", err)
-	}
 	if err := checkFolder(dir); err != nil {
 		return err
 	}
-	c, rows, result, err := g.rowsOf(ctx, about, who, number)
+	request, err := casework.SignLookup(c.Decision, c.Digest, who.signer, time.Now())
 	if err != nil {
 		return err
 	}
-	e, err := g.GiveExtract(ctx, number, rows, result, casework.SubjectAccessOptions{
+	e, err := g.GiveExtract(ctx, number, request, casework.SubjectAccessOptions{
 		Dir: dir, Maker: who.signer, Authority: g.authority(c.Decision.Tenant), Processing: g.config.Disclosure.Processing,
-		Storage: storageTimes(g.config.Retention.Retention, c.Decision.Tenant), Recipient: recipient,
+		Storage: storageTimes(g.config.Retention.Retention, c.Decision.Tenant),
 	})
+	if e.Result.Case != "" {
+		printResult(about, e.Result)
+	}
 	if err != nil {
 		return err
 	}
@@ -90,7 +94,7 @@ func (g *openedGate) runSubjectAccess(ctx context.Context, w, about io.Writer, w
 		}{lineOfExport(e.Export), e.Passphrase})
 	}
 	if _, err = fmt.Fprintf(w, "%s: %d rows, encrypted to the person\n", e.Path, e.Rows); err == nil && e.Passphrase != "" {
-		_, err = fmt.Fprintf(w, "passphrase: %s\nIt is shown this once. Tell it by another way than the file.\n", e.Passphrase)
+		_, err = fmt.Fprintf(w, "passphrase: %s\nIt is shown this once. Send it by letter, never with the file.\n", e.Passphrase)
 	}
 	return err
 }

@@ -179,7 +179,7 @@ func identityFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "identity", Aliases: []string{"i"}, Usage: "your age identity `FILE`"},
 		&cli.StringFlag{Name: "passphrase-file", Usage: "a `FILE` with its passphrase; asked for otherwise"},
-		&cli.StringFlag{Name: "signer", Aliases: []string{"s"}, Usage: "your signing key `FILE`, made by 'tillsyn decision signer'; holders of a role need none"},
+		&cli.StringFlag{Name: "signer", Aliases: []string{"s"}, Usage: "your signing key `FILE` (holder-ID.age), if it is not in the folder of keys here"},
 	}
 }
 
@@ -191,7 +191,7 @@ type caller struct {
 	yes        bool
 }
 
-// callerOf opens the identity on the command line and the signing key that it opens: the one of --signer, or that of a holder.
+// callerOf opens the identity on the command line and the signing key that it opens: the one of --signer, or that of a holder or member.
 func callerOf(c *cli.Context, keys keyStore) (*caller, error) {
 	who := &caller{ask: prompter{in: c.App.Reader, out: c.App.ErrWriter, terminal: terminalFile}, yes: c.Bool("yes")}
 	if c.String("identity") == "" {
@@ -217,11 +217,11 @@ func callerOf(c *cli.Context, keys keyStore) (*caller, error) {
 		if len(chain) == 0 {
 			continue
 		}
-		if _, who.signer, err = openSigner(keys.tenant(tenant), chain[len(chain)-1].Text().Holders, "", who.identities); err == nil {
+		if _, who.signer, err = openSigner(keys.tenant(tenant), chain[len(chain)-1].Text().People(), "", who.identities); err == nil {
 			return who, nil
 		}
 	}
-	return nil, usageErrorf("--signer FILE is needed: this identity opens the signing key of no holder of a role")
+	return nil, usageErrorf("this identity opens the signing key of nobody in the register: members make a card with 'tillsyn keys member', and are enrolled with 'tillsyn keys reshare'")
 }
 
 // readSigner opens a signing key that is encrypted to its owner.
@@ -240,31 +240,6 @@ func readSigner(file string, identities []age.Identity) (*seal.Signer, error) {
 		return nil, fmt.Errorf("read the signing key in %s: %w", file, err)
 	}
 	return signer, nil
-}
-
-// runSigner makes a signing key for one who requests or investigates, encrypted to that person alone.
-func runSigner(w io.Writer, id, out string, recipients []string) error {
-	signer, err := seal.NewSigner(id)
-	if err != nil {
-		return usageErrorf("--id: %w", err)
-	}
-	if err := (casework.Signatory{ID: id, Key: signer.Verifier()}).Validate(); err != nil {
-		return usageErrorf("--%w", err)
-	}
-	if len(recipients) == 0 {
-		return usageErrorf("--identity must be a file that tells its own recipient (made by age-keygen or 'tillsyn keys holder'), or name one with --recipient")
-	}
-	text := signer.Encode()
-	defer clear(text)
-	sealed, err := encryptTo(text, recipients, nil)
-	if err != nil {
-		return err
-	}
-	if err := writePrivate(out, sealed); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(w, "id: %s\nkey: %s\n", id, signer.Verifier())
-	return err
 }
 
 // writePrivate writes a file that must not exist, mode 0600, durably.

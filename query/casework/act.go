@@ -231,7 +231,8 @@ func (d *Decision) keyFor(a *Act, chain []*seal.Register) (string, error) {
 }
 
 // approver answers the holder who may approve as a says: a holder of that role for the population, by the register that a
-// names and by the current one, the same person with the same keys, and neither requester, investigator nor subject.
+// names and by the current one, the same person with the same keys, and neither requester, investigator nor subject; by the register
+// that a names, those are enrolled.
 func (d *Decision) approver(a *Act, chain []*seal.Register) (seal.Holder, error) {
 	if a.Register == nil || len(chain) == 0 {
 		return seal.Holder{}, ErrNotEntitled
@@ -242,6 +243,10 @@ func (d *Decision) approver(a *Act, chain []*seal.Register) (seal.Holder, error)
 		return seal.Holder{}, fmt.Errorf("%w: the register that it names is not in the chain", ErrNotEntitled)
 	}
 	then, current := chain[n-1], chain[len(chain)-1]
+	// By the register of then: what three people have approved does not fall when one of the others leaves; lookups do.
+	if err := d.Enrolled(then); err != nil {
+		return seal.Holder{}, fmt.Errorf("%w: %w", ErrNotEntitled, err)
+	}
 	h, ok := then.Holder(a.Actor)
 	if !ok || !then.Decides(h.ID, d.Population) || h.Role != a.Role {
 		return seal.Holder{}, ErrNotEntitled

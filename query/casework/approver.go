@@ -60,7 +60,7 @@ type Memory struct {
 	Log        string         `json:"log"`        // verifier key of the record
 	Checkpoint string         `json:"checkpoint"` // the last one seen
 	Register   RegisterDigest `json:"register"`   // the last one seen of the tenant
-	Tenant     string         `json:"tenant"`
+	Tenant     string         `json:"tenant"`     // a memory is of one
 }
 
 // ParseMemory reads what [Memory.Encode] writes. No text is the zero Memory.
@@ -449,7 +449,10 @@ func (a *Approver) Open(text []byte) (*Opened, error) {
 	if len(chain) == 0 || chain[0].Deployment() != decision.Deployment || chain[0].Tenant() != decision.Tenant {
 		return fail("its registers are not the tenant's")
 	}
-	if m := a.Memory.Register; m.Number > 0 && a.Memory.Tenant == decision.Tenant && (m.Number > len(chain) || chain[m.Number-1].Digest() != m.Digest) {
+	if a.Memory.Tenant != "" && a.Memory.Tenant != decision.Tenant {
+		return fail("what you remember is of another tenant: a client has one memory for each")
+	}
+	if m := a.Memory.Register; m.Number > 0 && (m.Number > len(chain) || chain[m.Number-1].Digest() != m.Digest) {
 		return fail("%w: the register that you saw last is not among its registers", ErrRemembered)
 	}
 	current := chain[len(chain)-1]
@@ -462,6 +465,9 @@ func (a *Approver) Open(text []byte) (*Opened, error) {
 	}
 	o := &Opened{Decision: decision, Digest: digest, Role: holder.Role, Keys: len(b.Keys), GateKey: current.GateRecipient(),
 		approver: a, holder: holder, register: current, bundle: b}
+	if err := decision.Enrolled(current); err != nil {
+		return fail("%w: %w", ErrNotEntitled, err)
+	}
 	act := o.act(ActApproval)
 	if _, err := decision.approver(&act, chain); err != nil {
 		return fail("%w", err)

@@ -35,6 +35,9 @@ const (
 
 	// AllCategories is the one word that stands for all categories, but the protected ones.
 	AllCategories = "all"
+	// ByLetter is the one word for a person without an age key: the extract is encrypted to a passphrase, which a letter brings. Who
+	// hands out file and letter could open it.
+	ByLetter = "letter"
 	// Web and Mail are the sources.
 	Web  = "web"
 	Mail = "mail"
@@ -76,7 +79,9 @@ type Decision struct {
 	NotBefore     time.Time      `json:"not_before"`     //
 	ApproveBy     time.Time      `json:"approve_by"`     // approvals after this do not count
 	ExecuteBy     time.Time      `json:"execute_by"`     // no lookup from here on
-	Union         string         `json:"union"`          // who is to be told
+	Union         string         `json:"union"`          // who is to be told within [UnionDeadline]; empty where there is no union to tell
+	Informed      string         `json:"informed"`       // who is told where there is none: the presidium, a pupil's guardian
+	Recipient     string         `json:"recipient"`      // subject_access only: the person's age recipient, or the one word letter
 	Register      RegisterDigest `json:"register"`       // the register of holders that stood when it was requested
 	Nonce         string         `json:"nonce"`          // 32 random bytes in base64
 }
@@ -98,6 +103,7 @@ type Scope struct {
 	Sources    []string `json:"sources"`    // mail, web
 	Categories []string `json:"categories"` // or the one word all
 	Protected  string   `json:"protected"`  // why protected destinations are included; empty: they are not
+	Withheld   string   `json:"withheld"`   // subject_access only: the ground on which they are kept from the person; empty: they are not
 	Threshold  int      `json:"threshold"`  // identify only: events, above which a name is given
 }
 
@@ -170,15 +176,20 @@ func (d *Decision) Validate() error {
 	}
 	for name, text := range map[string]string{
 		"ground": d.Ground, "suspicion": d.Suspicion, "reason": d.Reason, "less_intrusive": d.LessIntrusive, "finding": d.Finding,
-		"intrusion": d.Intrusion, "consequences": d.Consequences, "scope.protected": d.Scope.Protected,
+		"intrusion": d.Intrusion, "consequences": d.Consequences, "scope.protected": d.Scope.Protected, "scope.withheld": d.Scope.Withheld,
 	} {
 		if err := checkText(text, maxText); err != nil {
 			fault("%s: %w", name, err)
 		}
 	}
-	for name, text := range map[string]string{"policy": d.Policy, "union": d.Union} {
+	for name, text := range map[string]string{"policy": d.Policy, "union": d.Union, "informed": d.Informed} {
 		if err := checkLine(text); err != nil {
 			fault("%s: %w", name, err)
+		}
+	}
+	if d.Recipient != "" && d.Recipient != ByLetter {
+		if err := CheckRecipient(d.Recipient); err != nil {
+			fault("recipient: %w", err)
 		}
 	}
 	if d.Lookups < 1 || d.Lookups > MaxLookups {
@@ -259,7 +270,57 @@ func (d *Decision) checkPeople(rule Rule) []error {
 	return faults
 }
 
-// Validate says whether p has an id and a key that one can sign with.
+// NeedsUnion says whether a union must be told, or the decision is suspended: whether it names one.
+func (d *Decision) NeedsUnion() bool { return d.Union != "" }
+
+// showsProtected says whether rows of protected destinations are given: to the person themself, unless there is a ground to keep
+// them back; to others, only if there is one to show them.
+func (d *Decision) showsProtected() bool {
+	if d.Kind == SubjectAccess {
+		return d.Scope.Withheld == ""
+	}
+	return d.Scope.Protected != ""
+}
+
+// ErrNotEnrolled is when a requester or investigator is not in the register of holders and members.
+var ErrNotEnrolled = errors.New("somebody in the decision is not enrolled: members are added with 'tillsyn keys reshare'")
+
+// Enrolled answers every reason why d is not acceptable by a register, or nil: its requester and each investigator are in it, with
+// exactly the key in d, and serve the population; and the extract of a person's own data goes to nobody else who is in it. Messages
+// quote nothing of d.
+func (d *Decision) Enrolled(r *seal.Register) error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	check := func(field string, p Signatory) {
+		if !r.Enrolled(p.ID, p.Key, d.Population) {
+			fault("%s: %w, or with another key, or for another population", field, ErrNotEnrolled)
+		}
+	}
+	check("requester", d.Requester)
+	for i, p := range d.Investigators {
+		check(fmt.Sprintf("investigators[%d]", i), p)
+	}
+	if d.Recipient == "" || d.Recipient == ByLetter {
+		return errors.Join(faults...)
+	}
+	if d.Recipient == r.GateRecipient() {
+		fault("recipient: is the gate's")
+	}
+	for _, h := range r.Text().People() {
+		if slices.Contains(h.Recipients, d.Recipient) && !d.Scope.isSubject(h.ID) {
+			fault("recipient: is that of a holder or member who is not the subject")
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// mayLook says whether an investigator may look by the register of now: both still there, the one who looks and the one who asked.
+func (d *Decision) mayLook(investigator string, r *seal.Register) bool {
+	p, ok := d.investigator(investigator)
+	return ok && r.Enrolled(p.ID, p.Key, d.Population) && r.Enrolled(d.Requester.ID, d.Requester.Key, d.Population)
+}
+
+// Validate says whether p has an id and a key of that name that one can sign with.
 func (p Signatory) Validate() error {
 	if !idForm.MatchString(p.ID) {
 		return errors.New("id: must be 1 to 64 of a-z, 0-9, dots, hyphens and underscores")
@@ -267,8 +328,14 @@ func (p Signatory) Validate() error {
 	if err := checkVerifier(p.Key); err != nil {
 		return fmt.Errorf("key: %w", err)
 	}
+	if name, _, _ := strings.Cut(p.Key, "+"); name != p.ID {
+		return errors.New("key: is not of this id")
+	}
 	return nil
 }
+
+// Named is p as people are shown it: the id, and the fingerprint of the key, as the protocol of the ceremony has it.
+func (p Signatory) Named() string { return p.ID + " (" + seal.Fingerprint(p.Key) + ")" }
 
 // keyOf is the part of a verifier key that is the key: the name before it can be chosen.
 func keyOf(verifier string) string {
@@ -445,7 +512,7 @@ func SignDecision(d *Decision, requester *seal.Signer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if requester.Verifier() != d.Requester.Key {
+	if requester.Name() != d.Requester.ID || requester.Verifier() != d.Requester.Key {
 		return nil, errors.New("sign a decision: this is not the key of its requester")
 	}
 	return seal.Sign(text, requester)

@@ -36,6 +36,9 @@ func examples(o *town) map[Kind]*Decision {
 			d.Scope.Unit, d.Scope.Threshold, d.Scope.Categories, d.Scope.Aliases = "Hamnförvaltningen", 20, []string{"gambling"}, []string{}
 			d.Scope.Sources, d.Scope.Names = []string{Web}, []string{}
 		}
+		if rule.recipient == must {
+			d.Recipient = o.age().Recipient().String()
+		}
 		all[rule.Kind] = d
 	}
 	return all

@@ -49,14 +49,14 @@ func (f DecisionFile) Page() Page {
 			{Term: Phrase{"Grupp", "Population"}, Value: populationInWords(d.Population)},
 			{Term: Phrase{"Grund", "Ground"}, Value: d.Ground},
 			{Term: Phrase{"Begärt", "Requested"}, Value: clockTime(d.Requested)},
-			{Term: Phrase{"Begärt av", "Requested by"}, Value: d.Requester.ID},
+			{Term: Phrase{"Begärt av", "Requested by"}, Value: d.Requester.Named()},
 			{Term: Phrase{"Utredare", "Investigators"}, Value: investigatorsOf(d)},
 			{Term: Phrase{"Gäller från", "Not before"}, Value: clockTime(d.NotBefore)},
 			{Term: Phrase{"Ska godkännas senast", "To be approved by"}, Value: clockTime(d.ApproveBy)},
 			{Term: Phrase{"Får användas till", "May be used until"}, Value: clockTime(d.ExecuteBy)},
 			{Term: Phrase{"Högsta antal sökningar", "Largest number of lookups"}, Value: strconv.Itoa(d.Lookups)},
 		}},
-		Section{Heading: Phrase{"Omfattning", "Scope"}, Facts: scopeFacts(d.Scope), Text: []Phrase{{
+		Section{Heading: Phrase{"Omfattning", "Scope"}, Facts: append(scopeFacts(d.Scope), recipientFacts(d)...), Text: []Phrase{{
 			"Bara det som står här kan läsas. Systemet kan inte visa en annan person, dag, källa eller kategori.",
 			"Only what stands here can be read. The system can't show another person, day, source or category.",
 		}}},
@@ -70,7 +70,7 @@ func (f DecisionFile) Page() Page {
 			{Term: Phrase{"Regler som personen fått information om", "Rules that people had been told of"}, Value: d.Policy},
 		})},
 	)
-	p.Sections = append(p.Sections, f.approvals(), f.notice(rule), f.executions(), f.result(), f.evidence())
+	p.Sections = append(p.Sections, f.approvals(), f.notice(), f.executions(), f.result(), f.evidence())
 	return p
 }
 
@@ -84,9 +84,9 @@ func (f DecisionFile) foot() []Phrase {
 func investigatorsOf(d *Decision) string {
 	var ids []string
 	for _, p := range d.Investigators {
-		ids = append(ids, p.ID)
+		ids = append(ids, p.Named())
 	}
-	return strings.Join(ids, ", ")
+	return strings.Join(ids, "\n")
 }
 
 // scopeFacts are what a decision opens, in words.
@@ -108,8 +108,21 @@ func scopeFacts(s Scope) []Fact {
 		{Term: Phrase{"Källor", "Sources"}, Value: sourcesInWords(s.Sources)},
 		{Term: Phrase{"Kategorier", "Categories"}, Value: categories},
 		{Term: Phrase{"Skyddade webbplatser ingår, därför att", "Protected destinations are included because"}, Value: s.Protected},
+		{Term: Phrase{"Skyddade webbplatser hålls tillbaka, därför att", "Protected destinations are kept back because"}, Value: s.Withheld},
 		{Term: Phrase{"Namn ges över detta antal händelser", "Names are given above this number of events"}, Value: threshold},
 	})
+}
+
+// recipientFacts say to whom a person's own extract goes.
+func recipientFacts(d *Decision) []Fact {
+	term := Phrase{"Utdraget krypteras till", "The extract is encrypted to"}
+	switch d.Recipient {
+	case "":
+		return nil
+	case ByLetter:
+		return []Fact{{Term: term, Value: "ett lösenord som personen får i brev; den som lämnar ut båda kan öppna det / a passphrase that the person gets by letter; who hands out both could open it"}}
+	}
+	return []Fact{{Term: term, Value: d.Recipient, Code: true}}
 }
 
 // filled leaves out facts that this decision does not have.
@@ -145,10 +158,11 @@ func (f DecisionFile) approvals() Section {
 	return s
 }
 
-func (f DecisionFile) notice(rule Rule) Section {
+func (f DecisionFile) notice() Section {
 	s := Section{Heading: Phrase{"Underrättelse till facket", "Notice to the union"}}
-	if !rule.NeedsUnion() {
-		s.Text = []Phrase{{"Krävs inte för detta slags beslut.", "Not needed for this kind of decision."}}
+	if !f.Decision.NeedsUnion() {
+		s.Text = []Phrase{{"Krävs inte för detta slags beslut eller denna grupp.", "Not needed for this kind of decision or this population."}}
+		s.Facts = filled([]Fact{{Term: Phrase{"I stället underrättas", "Told instead"}, Value: f.Decision.Informed}})
 		return s
 	}
 	s.Facts = []Fact{{Term: Phrase{"Ska underrättas", "To be told"}, Value: f.Decision.Union}}
@@ -214,12 +228,21 @@ func (f DecisionFile) evidence() Section {
 	s := Section{Heading: Phrase{"Bevis", "Evidence"}, Facts: []Fact{
 		{Term: Phrase{"Beslutets kontrollsumma", "Digest of the decision"}, Value: f.Digest.String(), Code: true},
 		{Term: Phrase{"Begärt med nyckel", "Requester's key"}, Value: f.Decision.Requester.Key, Code: true},
+		{Term: Phrase{"Utredarnas nycklar", "Investigators' keys"}, Value: keysOf(f.Decision.Investigators), Code: true},
 		{Term: Phrase{"Register över behöriga", "Register of holders"}, Value: fmt.Sprintf("nr %d, %s", f.Decision.Register.Number, f.Decision.Register.Digest), Code: true},
 	}}
 	if len(t.Rows) > 0 {
 		s.Tables = []Table{t}
 	}
 	return s
+}
+
+func keysOf(people []Signatory) string {
+	var keys []string
+	for _, p := range people {
+		keys = append(keys, p.Key)
+	}
+	return strings.Join(keys, "\n")
 }
 
 func position(r audit.Record) string { return fmt.Sprintf("%04d/%d", r.Segment, r.Index) }

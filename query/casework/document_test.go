@@ -200,7 +200,7 @@ func TestDecisionDocument(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkPage(t, string(k.Kind), page)
-		if !bytes.Contains(page, []byte("har inte använts")) || k.NeedsUnion() != bytes.Contains(page, []byte("Ingen underrättelse är antecknad")) {
+		if !bytes.Contains(page, []byte("har inte använts")) || f.Decision.NeedsUnion() != bytes.Contains(page, []byte("Ingen underrättelse är antecknad")) {
 			t.Errorf("%s: an unused decision", k.Kind)
 		}
 	}
@@ -214,7 +214,7 @@ func TestDecisionDocumentEscapesHostileText(t *testing.T) {
 		d.Case, d.Ground, d.Suspicion, d.Reason, d.LessIntrusive, d.Finding = v, v, v, v, v, v
 		d.Intrusion, d.Consequences, d.Policy, d.Union, d.Tenant, d.Population = v, v, v, v, v, v
 		d.Scope.Subject, d.Scope.Unit, d.Scope.From, d.Scope.Protected, d.Scope.Sources, d.Scope.Categories, d.Scope.Aliases = v, v, v, v, []string{v}, []string{v}, []string{v}
-		d.Requester.ID, d.Requester.Key, d.Investigators[0].ID = v, v, v
+		d.Requester.ID, d.Requester.Key, d.Investigators[0].ID, d.Informed, d.Recipient, d.Scope.Withheld = v, v, v, v, v, v
 		f.Authority, f.State = v, v
 		for i := range f.Acts {
 			a := &f.Acts[i]

@@ -40,9 +40,18 @@ func documents(s *story) []document {
 	o := s.town
 	var list []document
 	for kind, d := range examples(o) {
-		d.Scope.Protected = map[bool]string{true: "", false: "läkarens uppdrag"}[kind == Identify]
+		switch kind {
+		case Identify:
+		case SubjectAccess:
+			d.Scope.Withheld = "10 kap. 3 § OSL"
+		default:
+			d.Scope.Protected = "läkarens uppdrag"
+		}
 		if kind == SubjectAccess || kind == Police || kind == PublicRecord {
 			d.Finding = "dnr 17"
+		}
+		if kind == Identify {
+			d.Population, d.Union, d.Informed = "elected", "", "kommunfullmäktiges presidium"
 		}
 		list = append(list, document{"decision " + string(kind), typeDecision, d, o.signer("chef"), func(signed []byte) error {
 			_, _, err := OpenDecision(signed)

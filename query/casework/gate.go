@@ -28,9 +28,11 @@ const (
 	refusedState    = 3 // not active
 	refusedUsedUp   = 4
 	refusedReplay   = 5
-	refusedTime     = 6 // the request is too old, or of the future
-	refusedDocument = 7 // not a document, or on another decision
-	refusedUnproved = 8 // an act in the case store is signed by nobody who may
+	refusedTime     = 6  // the request is too old, or of the future
+	refusedDocument = 7  // not a document, or on another decision
+	refusedUnproved = 8  // an act in the case store is signed by nobody who may
+	refusedReader   = 9  // the rows of this kind are for the person, or for the desk of public records
+	refusedEnrolled = 10 // who asked for the decision, or who looks, is in the register no more
 )
 
 // Parts are what a gate is made of.
@@ -241,12 +243,12 @@ func (v *view) entitled(signer *seal.Signer) bool {
 		return false
 	}
 	d, key := v.Decision, signer.Verifier()
+	current := v.chain[len(v.chain)-1]
 	for _, p := range append([]Signatory{d.Requester}, d.Investigators...) {
-		if p.Key == key {
+		if p.Key == key && current.Enrolled(p.ID, key, d.Population) {
 			return true
 		}
 	}
-	current := v.chain[len(v.chain)-1]
 	h, ok := current.Holder(signer.Name())
 	return ok && h.Verifier == key && current.Decides(h.ID, d.Population) && !d.Scope.isSubject(h.ID)
 }
@@ -278,6 +280,10 @@ func (g *Gate) Request(ctx context.Context, signed []byte) (Status, error) {
 	if d.Deployment != g.p.Deployment {
 		return fail(errors.New("it is another deployment's"))
 	}
+	rule, err := RuleOf(d.Kind)
+	if err != nil {
+		return fail(err)
+	}
 	unlock, err := g.store.Lock(ctx)
 	if err != nil {
 		return fail(err)
@@ -308,6 +314,12 @@ func (g *Gate) Request(ctx context.Context, signed []byte) (Status, error) {
 		current := chain[len(chain)-1]
 		if (RegisterDigest{current.Number(), current.Digest()}) != d.Register {
 			return fail(errors.New("it does not name the register of holders that stands now"))
+		}
+		if err := d.Enrolled(current); err != nil {
+			return fail(err)
+		}
+		if slices.Contains(g.p.Config.Union, d.Population) && d.Union == "" && rule.union == must {
+			return fail(errors.New("union: is missing, which casework.union asks of this population"))
 		}
 		if err := d.canBeApproved(current); err != nil {
 			return fail(err)

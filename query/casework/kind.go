@@ -39,6 +39,17 @@ func (n need) check(field string, empty bool) error {
 	return nil
 }
 
+// A Reader is who sees the rows that a decision of a kind opens. Nobody else does: not the investigator who runs the lookup, where
+// it is for the person or for the desk of public records.
+type Reader string
+
+// The readers.
+const (
+	ShownToInvestigator Reader = "investigator" // [Gate.Lookup]
+	ShownToPerson       Reader = "person"       // [Gate.GiveExtract]
+	ShownToRegistrar    Reader = "registrar"    // [RecordsDesk.Preview]
+)
+
 // A Rule is what one kind of decision needs. Who approves is the same for all: a holder of each of the three roles of the
 // seat of the population, since the data key opens in no other way.
 type Rule struct {
@@ -51,13 +62,16 @@ type Rule struct {
 	threshold     need
 	allCategories need // the word "all"
 	protected     need // protected destinations, by their own reason
+	withheld      need // the same kept back
 	suspicion     need
 	lessIntrusive need
 	finding       need
 	intrusion     need // and consequences
 	policy        need
-	union         need
+	union         need // of people who have one: see Unionless
+	recipient     need
 
+	shows   Reader
 	ownCase bool // the subject may be the requester
 }
 
@@ -69,31 +83,39 @@ func Kinds() []Rule {
 			AboutSv: "granska en persons loggrader, vid misstanke om brott eller grovt regelbrott",
 			subject: must, unit: mustNot, threshold: mustNot,
 			suspicion: must, lessIntrusive: must, finding: must, intrusion: must, policy: must, union: must,
+			withheld: mustNot, recipient: mustNot, shows: ShownToInvestigator,
 		},
 		{
 			Kind: Identify, About: "find who in a unit stands behind a finding: names above a threshold, nothing else",
 			AboutSv: "ta reda på vilka i en enhet som står bakom ett fynd: namn över en gräns, inget annat",
 			subject: mustNot, unit: must, threshold: must, allCategories: mustNot, protected: mustNot,
 			suspicion: must, lessIntrusive: must, finding: must, intrusion: must, policy: must, union: must,
+			withheld: mustNot, recipient: mustNot, shows: ShownToInvestigator,
 		},
 		{
 			Kind: SubjectAccess, About: "give a person an extract of their own rows (GDPR article 15)",
 			AboutSv: "lämna en person ett utdrag av de egna raderna (GDPR artikel 15)",
 			subject: must, unit: mustNot, threshold: mustNot,
 			suspicion: mustNot, lessIntrusive: mustNot, intrusion: mustNot, union: mustNot, ownCase: true,
+			protected: mustNot, recipient: must, shows: ShownToPerson,
 		},
 		{
 			Kind: Police, About: "give the police an extract that it has asked for",
 			AboutSv: "lämna polisen ett utdrag som den har begärt",
 			subject: must, unit: mustNot, threshold: mustNot, finding: must, intrusion: must, policy: must, union: mustNot,
+			withheld: mustNot, recipient: mustNot, shows: ShownToInvestigator,
 		},
 		{
 			Kind: PublicRecord, About: "prepare rows that somebody requests as public records, for the secrecy test",
 			AboutSv: "ta fram rader som begärts ut som allmän handling, inför sekretessprövning",
 			subject: must, unit: mustNot, threshold: mustNot, suspicion: mustNot, lessIntrusive: mustNot, union: mustNot,
+			withheld: mustNot, recipient: mustNot, shows: ShownToRegistrar,
 		},
 	}
 }
+
+// Unionless are the populations that no union stands for: their decisions may name one, and may name who is told instead.
+func Unionless() []string { return []string{"elected", "pupil"} }
 
 // RuleOf answers the rule of a kind.
 func RuleOf(k Kind) (Rule, error) {
@@ -110,8 +132,23 @@ func RuleOf(k Kind) (Rule, error) {
 // Roles are the roles of which one holder each must approve.
 func (Rule) Roles() []seal.Role { return seal.Approvers() }
 
-// NeedsUnion says whether the union must be told.
-func (r Rule) NeedsUnion() bool { return r.union == must }
+// Shows is who sees what a decision of this kind opens.
+func (r Rule) Shows() Reader { return r.shows }
+
+// unionFor is whether a decision about a population names a union, and informedFor who is told instead.
+func (r Rule) unionFor(population string) need {
+	if r.union == must && slices.Contains(Unionless(), population) {
+		return may
+	}
+	return r.union
+}
+
+func (r Rule) informedFor(population string) need {
+	if r.union == must && slices.Contains(Unionless(), population) {
+		return may
+	}
+	return mustNot
+}
 
 // check answers what d lacks or has too much for its kind.
 func (r Rule) check(d *Decision) []error {
@@ -132,7 +169,10 @@ func (r Rule) check(d *Decision) []error {
 		{r.intrusion, "intrusion", d.Intrusion == ""},
 		{r.intrusion, "consequences", d.Consequences == ""},
 		{r.policy, "policy", d.Policy == ""},
-		{r.union, "union", d.Union == ""},
+		{r.unionFor(d.Population), "union", d.Union == ""},
+		{r.informedFor(d.Population), "informed", d.Informed == ""},
+		{r.withheld, "scope.withheld", d.Scope.Withheld == ""},
+		{r.recipient, "recipient", d.Recipient == ""},
 	} {
 		if err := f.need.check(f.field, f.empty); err != nil {
 			faults = append(faults, err)

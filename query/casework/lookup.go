@@ -53,21 +53,27 @@ func SignLookup(d *Decision, digest seal.Digest, investigator *seal.Signer, now 
 	return SignAct(NewAct(ActLookup, d, digest, investigator.Name(), now), investigator)
 }
 
-// Lookup runs one lookup: authorise, intent on record, keys, rows, result on record. request is what [SignLookup] makes for the
+// Lookup is the one for kinds that show rows to an investigator; of the others it refuses all. It runs one lookup: authorise,
+// intent on record, keys, rows, result on record. request is what [SignLookup] makes for the
 // case that number names. Each row goes to each, oldest first; of the kind identify, each name. Rows that were given before an
 // error remain given, and the record says how many.
 func (g *Gate) Lookup(ctx context.Context, number string, request []byte, each func(Row) error) (Result, error) {
+	return g.lookup(ctx, number, request, ShownToInvestigator, each)
+}
+
+// lookup is Lookup for who may see the rows.
+func (g *Gate) lookup(ctx context.Context, number string, request []byte, to Reader, each func(Row) error) (Result, error) {
 	done, err := g.store.running(ctx)
 	if err != nil {
 		return Result{}, fmt.Errorf("look up: %w", err)
 	}
 	defer done()
-	v, act, err := g.begin(ctx, number, request)
+	v, act, err := g.begin(ctx, number, request, to)
 	if err != nil {
 		return Result{}, err
 	}
 	intent := seal.DigestOf(request).String()
-	r := &run{gate: g, view: v, each: each, result: Result{Case: v.Decision.Case, Kind: v.Decision.Kind, Number: v.Lookups + 1, Left: v.Left - 1}}
+	r := &run{gate: g, view: v, actor: act.Actor, each: each, result: Result{Case: v.Decision.Case, Kind: v.Decision.Kind, Number: v.Lookups + 1, Left: v.Left - 1}}
 	nonce, err := base64.StdEncoding.DecodeString(v.Decision.Nonce)
 	if err != nil {
 		return Result{}, fmt.Errorf("look up: %w", err)
@@ -103,7 +109,7 @@ func (g *Gate) Lookup(ctx context.Context, number string, request []byte, each f
 
 // begin authorises a lookup and puts its intent on record. The lock makes it one step for all processes: no two see the same
 // number of lookups left.
-func (g *Gate) begin(ctx context.Context, number string, request []byte) (*view, Act, error) {
+func (g *Gate) begin(ctx context.Context, number string, request []byte, to Reader) (*view, Act, error) {
 	fail := func(err error) (*view, Act, error) { return nil, Act{}, fmt.Errorf("look up: %w", err) }
 	unlock, err := g.store.Lock(ctx)
 	if err != nil {
@@ -126,6 +132,10 @@ func (g *Gate) begin(ctx context.Context, number string, request []byte) (*view,
 		return refuse("", refusedActor)
 	case err != nil || act.Type != ActLookup:
 		return refuse("", refusedDocument)
+	case !v.shows(to):
+		return refuse(act.Actor, refusedReader)
+	case !v.Decision.mayLook(act.Actor, v.chain[len(v.chain)-1]):
+		return refuse(act.Actor, refusedEnrolled)
 	case !near(act.At, v.Now):
 		return refuse(act.Actor, refusedTime)
 	case slices.Contains(v.Used, digest):
@@ -145,10 +155,16 @@ func (g *Gate) begin(ctx context.Context, number string, request []byte) (*view,
 	return v, act, nil
 }
 
+func (v *view) shows(to Reader) bool {
+	rule, err := RuleOf(v.Decision.Kind)
+	return err == nil && rule.shows == to
+}
+
 // A run is one lookup that has its intent on record.
 type run struct {
 	gate    *Gate
 	view    *view
+	actor   string
 	each    func(Row) error
 	explain func(*vault.Event) string
 	excused func(*vault.Event) bool // it stands behind no finding
@@ -236,7 +252,7 @@ func (r *run) still(ctx context.Context) error {
 		return err
 	}
 	r.checked = time.Now()
-	if v.State != Active || v.Digest != r.view.Digest {
+	if v.State != Active || v.Digest != r.view.Digest || !v.Decision.mayLook(r.actor, v.chain[len(v.chain)-1]) {
 		return r.gate.refuse(ctx, "", v.Decision.Case, v.Digest.String(), refusedState)
 	}
 	return nil
@@ -289,7 +305,7 @@ func (r *run) permit(ctx context.Context) (*vault.Permit, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.Scope.Protected == "" && slices.Contains(scope.Kinds, vault.Mail) {
+	if !d.showsProtected() && slices.Contains(scope.Kinds, vault.Mail) {
 		mail := scope
 		mail.Kinds = []string{vault.Mail}
 		if r.mails, err = vault.NewPermit(mail); err != nil {
@@ -379,7 +395,7 @@ func (r *run) row(ctx context.Context, e *vault.Event) error {
 			return err
 		}
 	}
-	if d.Scope.Protected == "" && (r.gate.isProtected(e) || slices.ContainsFunc(messageIDs(e), func(id string) bool { return r.hidden[id] })) {
+	if !d.showsProtected() && (r.gate.isProtected(e) || slices.ContainsFunc(messageIDs(e), func(id string) bool { return r.hidden[id] })) {
 		if d.Kind == SubjectAccess {
 			r.result.Protected++
 		}

@@ -85,9 +85,13 @@ func TestLinesOfOneMail(t *testing.T) {
 		t.Errorf("with protected destinations %d rows:\n%s", len(rows), text)
 	}
 	_, rows, result = ask("KS 4", "fia.lund", func(d *Decision) {
-		d.Kind, d.Suspicion, d.LessIntrusive, d.Intrusion, d.Consequences, d.Union = SubjectAccess, "", "", "", "", ""
+		ownRows(d)
+		d.Scope.Withheld = "utredning av ombudet, 10 kap. 3 § OSL"
 	})
 	if len(rows) != 4 || result.Protected != 3 {
+		t.Errorf("one's own extract, some withheld: %d rows, %d withheld", len(rows), result.Protected)
+	}
+	if _, rows, result = ask("KS 5", "fia.lund", ownRows); len(rows) != 7 || result.Protected != 0 {
 		t.Errorf("one's own extract: %d rows, %d withheld", len(rows), result.Protected)
 	}
 }

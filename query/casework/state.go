@@ -165,7 +165,7 @@ func StateOf(e Evidence, now time.Time) Status {
 	case s.Unproved > 0:
 		// It may be a revocation that somebody damaged, and must not be taken for one that somebody made up.
 		return is(Suspended, "%d acts in the case store are signed by nobody who may: tell the data protection officer", s.Unproved)
-	case rule.NeedsUnion() && s.Notified.IsZero() && s.Now.After(s.Active.Add(UnionDeadline)):
+	case d.NeedsUnion() && s.Notified.IsZero() && s.Now.After(s.Active.Add(UnionDeadline)):
 		return is(Suspended, "the union was not told within %d hours", int(UnionDeadline.Hours()))
 	case s.Left == 0:
 		return is(Active, "all lookups are used")

@@ -30,11 +30,12 @@ type Config struct {
 	Dir         string        `yaml:"dir"`          // of the case store; made at the first use, mode 0700
 	LockTimeout time.Duration `yaml:"lock_timeout"` // how long to wait for another process
 	MaxRows     int           `yaml:"max_rows"`     // that one lookup may answer; more is an error, not a cut
+	Union       []string      `yaml:"union"`        // populations whose decisions must name a union to tell: staff and unknown at least
 }
 
 // DefaultConfig keeps cases under var.
 func DefaultConfig() Config {
-	return Config{Dir: "var/cases", LockTimeout: 10 * time.Second, MaxRows: 1_000_000}
+	return Config{Dir: "var/cases", LockTimeout: 10 * time.Second, MaxRows: 1_000_000, Union: []string{"staff", "unknown"}}
 }
 
 // Validate answers every fault of c, joined, or nil. It opens nothing.
@@ -48,6 +49,16 @@ func (c Config) Validate() error {
 	}
 	if c.MaxRows < 1 || c.MaxRows > 100_000_000 {
 		faults = append(faults, fmt.Errorf("max_rows: %d is not between 1 and 100000000", c.MaxRows))
+	}
+	for _, p := range c.Union {
+		if !slices.Contains(Populations(), p) {
+			faults = append(faults, fmt.Errorf("union: there is a name that is not one of %s", strings.Join(Populations(), ", ")))
+		}
+	}
+	for _, p := range Populations() {
+		if !slices.Contains(Unionless(), p) && !slices.Contains(c.Union, p) {
+			faults = append(faults, fmt.Errorf("union: %s is missing, which no setting can change", p))
+		}
 	}
 	return errors.Join(faults...)
 }

@@ -86,27 +86,35 @@ type StorageTime struct {
 // SubjectAccessOptions are how a person's extract is made.
 type SubjectAccessOptions struct {
 	Dir        string       // the folder for the file; it must be there
-	Maker      *seal.Signer // an investigator of the decision
+	Maker      *seal.Signer // an investigator of the decision, who sees none of the rows
 	Authority  string
 	Processing ProcessingConfig
 	Storage    []StorageTime
-	Recipient  string // the person's age recipient; empty: a passphrase is drawn, and answered once
 }
 
 // A SubjectExtract is an extract that was given out.
 type SubjectExtract struct {
 	Export
-	Passphrase string // if there is no recipient: tell the person by another way than the file
+	Result     Result // of its lookup
+	Passphrase string // drawn for the letter, and answered once, if the decision has no key of the person
 }
 
-// GiveExtract writes rows that a lookup of a decision of the kind subject_access has answered into an archive that only the person
-// can open: a page with what article 15(1) asks for, the rows as a page, as CSV and as JSON. It goes on record as a request of
+// GiveExtract runs one lookup of a decision of the kind subject_access, of which request is a lookup document, and writes its rows
+// into an archive that only the recipient in the decision can open: nobody here sees them. It holds a page with what article 15(1) asks for, the rows as a page, as CSV and as JSON. It goes on record as a request of
 // a data subject (export.made, with the count data_subject_request). The file is known until it is removed with its case, as
 // every export.
-func (g *Gate) GiveExtract(ctx context.Context, number string, rows []Row, result Result, o SubjectAccessOptions) (SubjectExtract, error) {
-	e, err := g.giveExtract(ctx, number, rows, result, o)
+func (g *Gate) GiveExtract(ctx context.Context, number string, request []byte, o SubjectAccessOptions) (SubjectExtract, error) {
+	var rows []Row
+	result, err := g.lookup(ctx, number, request, ShownToPerson, func(r Row) error { rows = append(rows, r); return nil })
+	if errors.Is(err, ErrRefused) {
+		return SubjectExtract{}, err
+	}
+	var e SubjectExtract
+	if err == nil {
+		e, err = g.giveExtract(ctx, number, rows, result, o)
+	}
 	if err != nil {
-		return SubjectExtract{}, fmt.Errorf("give a person their extract: %w", err)
+		return SubjectExtract{Result: result}, fmt.Errorf("give a person their extract: %w", err)
 	}
 	return e, nil
 }
@@ -122,12 +130,12 @@ func (g *Gate) giveExtract(ctx context.Context, number string, rows []Row, resul
 	now := v.Now.Truncate(time.Second)
 	passphrase := ""
 	var to age.Recipient
-	if o.Recipient == "" {
+	if v.Decision.Recipient == ByLetter {
 		passphrase = drawPassphrase()
 		if to, err = age.NewScryptRecipient(passphrase); err != nil {
 			return SubjectExtract{}, err
 		}
-	} else if to, err = parseRecipient(o.Recipient); err != nil {
+	} else if to, err = parseRecipient(v.Decision.Recipient); err != nil {
 		return SubjectExtract{}, err
 	}
 	html, err := ExtractPage(v.Decision, rows, result, o, now).HTML()
@@ -174,6 +182,7 @@ func (g *Gate) giveExtract(ctx context.Context, number string, rows []Row, resul
 	}
 	return SubjectExtract{
 		Export:     Export{Case: number, Path: filepath.Join(dir, name), Archive: file, Maker: o.Maker.Name(), Made: now, Rows: len(rows), key: key},
+		Result:     result,
 		Passphrase: passphrase,
 	}, nil
 }
@@ -205,12 +214,12 @@ func writeSealed(p place, name string, at time.Time, files []archiveFile, to age
 	return seal.Digest(sum.Sum(nil)), p.publish(partialName(name), name)
 }
 
-// CheckRecipient says whether text is what [SubjectAccessOptions] takes as a recipient: an age public key, or nothing.
+// CheckRecipient says whether text is one age public key, written as age writes it.
 func CheckRecipient(text string) error {
-	if text == "" {
-		return nil
+	r, err := parseRecipient(text)
+	if s, ok := r.(fmt.Stringer); err == nil && (!ok || s.String() != text) {
+		err = errors.New("the person's recipient is not written as age writes it")
 	}
-	_, err := parseRecipient(text)
 	return err
 }
 

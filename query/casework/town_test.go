@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,8 +45,20 @@ func newTown(t testing.TB) *town {
 		o.hold(string(r)+"-1", "", r)
 		o.hold(string(r)+"-2", "", r)
 	}
+	for _, id := range []string{"chef", "utredare", "tredje-utredare", "registrator"} {
+		o.enrol(id, "")
+	}
 	o.register("manager-1", "hr-1", "security-1")
 	return o
+}
+
+// enrol takes somebody without a role into the register that comes next.
+func (o *town) enrol(id, population string) {
+	if o.ages[id] == nil {
+		o.ages[id] = o.age()
+	}
+	o.text.Members = append(slices.Clone(o.text.Members), seal.Member{ID: id, Population: population, Verifier: o.signer(id).Verifier(),
+		Recipients: []string{o.ages[id].Recipient().String()}})
 }
 
 func (o *town) key() seal.PrivateKey {
@@ -98,6 +111,7 @@ func (o *town) leave(id string) {
 		}
 	}
 	o.text.Holders = left
+	o.text.Members = slices.DeleteFunc(slices.Clone(o.text.Members), func(m seal.Member) bool { return m.ID == id })
 }
 
 // register signs the register as it stands now and adds it to the chain.
