@@ -18,6 +18,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tillsyn/internal/audit"
+	"tillsyn/internal/seal"
+	"tillsyn/query/casework"
 )
 
 func auditCommand() *cli.Command {
@@ -28,7 +30,7 @@ func auditCommand() *cli.Command {
 		&cli.StringSliceFlag{Name: "witness", Usage: "the public key `VKEY` of who co-signs checkpoints; may be repeated (default: with --key nobody, else audit.witness)"},
 		&cli.IntFlag{Name: "quorum", Usage: "how many of the witnesses must have co-signed: a `NUMBER`"},
 	}
-	actor := &cli.StringFlag{Name: "actor", Value: "operator", Usage: "who does it, as an `ID` of the holders' register"}
+	who := identityFlags()
 	with := func(flags ...cli.Flag) []cli.Flag { return slices.Concat(where, flags) }
 	return &cli.Command{
 		Name:   "audit",
@@ -43,14 +45,20 @@ their own for --remember.`,
 				Description: `With --remember a log that was shortened, rewritten or put back from an old copy since the last time is found too; the
 file is made if it is not there, and changed only if all is well.
 
-Exit codes: 0 all is well, 1 fault, 2 wrong flags, 3 something was found: the first bad index or tile is named.`,
-				Flags: with(&cli.StringFlag{Name: "remember", Usage: "your own `FILE` with the last checkpoints that you saw"}, asJSON),
+When every byte is proved, the rule is checked on what stands there: before each lookup three approvals, each signed by a holder
+of its role by the register of that time, none of them the requester or whoever looks, in the decision's window, the union told
+or still to be told in time, nothing after a revocation. It takes the record alone.
+
+Exit codes: 0 all is well, 1 fault, 2 wrong flags, 3 something was found: the first bad index or tile, or the first entry that the
+rule does not allow, is named.`,
+				Flags: with(&cli.StringFlag{Name: "remember", Usage: "your own `FILE` with the last checkpoints that you saw"},
+					&cli.BoolFlag{Name: "rules", Value: true, Usage: "check the rule of three approvals too"}, asJSON),
 				Action: func(c *cli.Context) error {
 					if err := noArguments(c); err != nil {
 						return err
 					}
 					return withRecord(c, func(files fs.FS, trust audit.Trust) error {
-						return runAuditVerify(c.Context, c.App.Writer, files, trust, c.String("remember"), c.Bool("json"))
+						return runAuditVerify(c.Context, c.App.Writer, files, trust, c.String("remember"), c.Bool("rules"), c.Bool("json"))
 					})
 				},
 			},
@@ -120,14 +128,21 @@ Exit codes: 0 done, 1 fault, 2 wrong flags, 3 the record does not verify.`,
 			},
 			{
 				Name: "rotate", Usage: "close the segment that takes entries, and begin the next",
-				Description: "The next segment begins with the last checkpoint of this one.\n\nExit codes: 0 done, 1 fault, 2 wrong flags.",
-				Flags:       []cli.Flag{actor},
+				Description: `The next segment begins with the last checkpoint of this one, and repeats what still counts: registers, open cases, holds.
+The record names whoever is enrolled and shows it with --identity; otherwise it says "operator".
+
+Exit codes: 0 done, 1 fault, 2 wrong flags, 4 the clock is far ahead of the last entry.`,
+				Flags: who,
 				Action: func(c *cli.Context) error {
 					if err := noArguments(c); err != nil {
 						return err
 					}
+					actor, err := auditActor(c)
+					if err != nil {
+						return err
+					}
 					return withLog(c, func(log *audit.Log) error {
-						n, err := log.Rotate(c.Context, c.String("actor"))
+						n, err := log.Rotate(c.Context, actor)
 						if err != nil {
 							return err
 						}
@@ -138,10 +153,12 @@ Exit codes: 0 done, 1 fault, 2 wrong flags, 3 the record does not verify.`,
 			},
 			{
 				Name: "retire", Usage: "remove the entries of a closed segment whose retention is over", ArgsUsage: "SEGMENT",
-				Description: `Oldest first. Its last checkpoint, the proof of its first entry and the decision stay in the record for good.
+				Description: `Oldest first. Its last checkpoint, the proof of its first entry and the decision stay in the record for good. What still
+counts was repeated by the next segment and is proved there. The record names whoever is enrolled and shows it with --identity;
+otherwise it says "operator".
 
 Exit codes: 0 done, 1 fault, 2 wrong flags, 4 refused: not closed, not the oldest, or too young.`,
-				Flags: []cli.Flag{&cli.StringFlag{Name: "decision", Usage: "the `NUMBER` of the retention decision"}, actor},
+				Flags: slices.Concat([]cli.Flag{&cli.StringFlag{Name: "decision", Usage: "the `NUMBER` of the retention decision"}}, who),
 				Action: func(c *cli.Context) error {
 					text, err := oneArgument(c, "SEGMENT")
 					if err != nil {
@@ -154,13 +171,45 @@ Exit codes: 0 done, 1 fault, 2 wrong flags, 4 refused: not closed, not the oldes
 					if c.String("decision") == "" {
 						return usageErrorf("audit retire: --decision is missing")
 					}
+					actor, err := auditActor(c)
+					if err != nil {
+						return err
+					}
 					return withLog(c, func(log *audit.Log) error {
-						if err := log.Retire(c.Context, c.String("actor"), n, c.String("decision")); err != nil {
+						if err := log.Retire(c.Context, actor, n, c.String("decision")); err != nil {
 							return err
 						}
 						_, err = fmt.Fprintf(c.App.Writer, "Segment %04d is retired.\n", n)
 						return err
 					})
+				},
+			},
+			{
+				Name: "clock", Usage: "compare the clock with the record, and confirm or correct it",
+				Description: `An entry that comes longer after the last one than audit.silence is refused: one entry of a wrong time would end every
+decision. When the clock is right all the same, a holder of the role security confirms it with --accept. The same corrects a
+wrong entry: set the clock right first; from the confirmation on its time counts, also if it is earlier.
+
+Exit codes: 0 done or the clock agrees, 1 fault, 2 wrong flags, 3 it does not agree, 4 refused.`,
+				Flags: slices.Concat([]cli.Flag{
+					&cli.BoolFlag{Name: "accept", Usage: "the clock of this machine is right: put that on record"},
+					&cli.StringFlag{Name: "reason", Usage: "why nothing was written, or what went wrong: a `TEXT`"}}, who[:2]),
+				Action: func(c *cli.Context) error {
+					if err := noArguments(c); err != nil {
+						return err
+					}
+					config, err := configOf(c)
+					if err != nil {
+						return err
+					}
+					var identities presentIdentity
+					if c.Bool("accept") && c.String("identity") != "" {
+						ask := prompter{in: c.App.Reader, out: c.App.ErrWriter, terminal: terminalFile}
+						if identities, _, err = readIdentity(c.String("identity"), c.String("passphrase-file"), ask); err != nil {
+							return err
+						}
+					}
+					return auditError(runAuditClock(c.Context, c.App.Writer, config, time.Now, c.Bool("accept"), c.String("reason"), identities))
 				},
 			},
 			{
@@ -295,7 +344,7 @@ func auditError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, audit.ErrRefused):
+	case errors.Is(err, audit.ErrRefused), errors.Is(err, audit.ErrAhead):
 		return &exitError{exitRefused, err}
 	case errors.Is(err, audit.ErrRecord), errors.Is(err, audit.ErrProof):
 		return &exitError{exitFound, err}
@@ -304,7 +353,104 @@ func auditError(err error) error {
 	}
 }
 
-func runAuditVerify(ctx context.Context, w io.Writer, files fs.FS, trust audit.Trust, remember string, asJSON bool) error {
+// auditActor is who the record names: the id of the enrolled person whose key is shown, or operator.
+func auditActor(c *cli.Context) (string, error) {
+	if c.String("identity") == "" {
+		return "operator", nil
+	}
+	config, err := configOf(c)
+	if err != nil {
+		return "", err
+	}
+	keys := keyPaths(config)
+	who, err := callerOf(c, keys)
+	if err != nil {
+		return "", err
+	}
+	tenants, err := keys.tenants()
+	if err != nil {
+		return "", err
+	}
+	for _, tenant := range tenants {
+		chain, err := keys.chain(tenant)
+		if err != nil {
+			return "", err
+		}
+		if p, ok := newest(chain).Person(who.signer.Name()); ok && p.Verifier == who.signer.Verifier() {
+			return p.ID, nil
+		}
+	}
+	return "", &exitError{exitRefused, errors.New("whoever has this key is in no register: leave --identity out, and the record says operator")}
+}
+
+// runAuditClock compares the clock with the record, and with accept puts on record that it is right.
+func runAuditClock(ctx context.Context, w io.Writer, config Config, now func() time.Time, accept bool, reason string, identities presentIdentity) (err error) {
+	log, err := audit.Open(ctx, config.Audit, now)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	if !accept {
+		last, err := log.Last(ctx)
+		if err != nil {
+			return err
+		}
+		gap := now().Sub(last)
+		fmt.Fprintf(w, "The last entry of the record is of %s UTC, the clock says %s.\n", auditTime(last), auditTime(now()))
+		if gap > config.Audit.Silence || gap < -audit.ClockTolerance {
+			return foundErrorf("they are %v apart: set the clock right, or confirm it with --accept", gap.Abs().Round(time.Second))
+		}
+		return nil
+	}
+	keys := keyPaths(config)
+	holder, chain, signer, err := clockHolder(keys, identities)
+	if err != nil {
+		return err
+	}
+	receipt, err := log.AcceptClock(ctx, holder, func(at, last time.Time) (string, string, error) {
+		if signer == nil {
+			return "", "", nil
+		}
+		current := newest(chain)
+		signed, digest, err := casework.SignClock(casework.ClockAcceptance{Deployment: current.Deployment(), Tenant: current.Tenant(), Holder: holder,
+			Register: casework.RegisterDigest{Number: current.Number(), Digest: current.Digest()}, Last: last, Now: at, Reason: reason}, signer)
+		return digest.String(), string(signed), err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "On record at %v: the clock is right, it is %s UTC.\n", receipt.Position, auditTime(receipt.At))
+	return err
+}
+
+// clockHolder finds the holder of the role security whose identity this is. Where nobody has keys yet there is nothing that a clock
+// could revive: then the operator confirms it.
+func clockHolder(keys keyStore, identities presentIdentity) (string, []*seal.Register, *seal.Signer, error) {
+	tenants, err := keys.tenants()
+	if err != nil {
+		return "", nil, nil, err
+	}
+	any := false
+	for _, tenant := range tenants {
+		chain, err := keys.chain(tenant)
+		if err != nil {
+			return "", nil, nil, err
+		}
+		if len(chain) == 0 {
+			continue
+		}
+		any = true
+		if h, signer, err := openSigner(keys.tenant(tenant), newest(chain).Text().Holders, "", identities); err == nil && h.Role == seal.Security {
+			return h.ID, chain, signer, nil
+		}
+	}
+	if any {
+		return "", nil, nil, &exitError{exitRefused, errors.New("a holder of the role security confirms the clock: --identity FILE")}
+	}
+	return "operator", nil, nil, nil
+}
+
+func runAuditVerify(ctx context.Context, w io.Writer, files fs.FS, trust audit.Trust, remember string, rules, asJSON bool) error {
 	var report audit.Report
 	var err error
 	if remember != "" {
@@ -315,13 +461,66 @@ func runAuditVerify(ctx context.Context, w io.Writer, files fs.FS, trust audit.T
 	if err != nil {
 		return err
 	}
-	if err := printReport(w, report, asJSON); err != nil {
+	var rule *casework.RuleReport
+	if rules && report.OK() {
+		record, err := audit.NewReader(files, trust).Entries(ctx)
+		if err != nil {
+			return auditError(err)
+		}
+		checked := casework.CheckRule(record)
+		rule = &checked
+	}
+	if asJSON {
+		err = printAuditJSON(w, struct {
+			OK bool `json:"ok"`
+			audit.Report
+			Rule *casework.RuleReport `json:"rule,omitempty"`
+		}{report.OK() && (rule == nil || len(rule.Findings) == 0), report, rule})
+	} else if err = printReport(w, report, false); err == nil && rule != nil {
+		err = printRule(w, rule)
+	}
+	if err != nil {
 		return err
 	}
 	if first, bad := report.First(); bad {
 		return foundErrorf("the audit log does not verify: %v", first)
 	}
+	if rule != nil && len(rule.Findings) > 0 {
+		return foundErrorf("the rule was broken: %v", rule.Findings[0])
+	}
 	return nil
+}
+
+// printRule prints what the record says of each decision, and what the rule does not allow.
+func printRule(w io.Writer, r *casework.RuleReport) error {
+	if len(r.Cases) > 0 {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "\nDECISION\tREQUESTED\tCASE\tBY\tAPPROVED BY\tUNION TOLD\tENDED\tLOOKUPS")
+		for _, c := range r.Cases {
+			told := "no"
+			if c.Told {
+				told = "yes"
+			}
+			fmt.Fprintf(t, "%v\t%s\t%s\t%s\t%s\t%s\t%s\t%d of %d\n", c.Requested, auditTime(c.At), auditDash(c.Case), c.Requester, auditDash(strings.Join(c.Approvers, ", ")),
+				told, auditDash(c.Ended), c.Lookups, c.Allowed)
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	lookups := 0
+	for _, c := range r.Cases {
+		lookups += c.Lookups
+	}
+	for _, f := range r.Findings {
+		fmt.Fprintf(w, "AGAINST THE RULE: %v\n", f)
+	}
+	if len(r.Findings) > 0 {
+		_, err := fmt.Fprintf(w, "The rule was broken: %d entries.\n", len(r.Findings))
+		return err
+	}
+	_, err := fmt.Fprintf(w, "The rule was kept: %d decisions, %d lookups, each after three valid approvals by three people.\n", len(r.Cases), lookups)
+	return err
 }
 
 func printReport(w io.Writer, r audit.Report, asJSON bool) error {

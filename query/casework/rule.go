@@ -75,18 +75,15 @@ type ruledCase struct {
 	RuleCase
 	approveBy, notBefore, executeBy time.Time
 	union                           bool
-	since                           time.Time // the time of the request that counts
 	tenant                          string
 	approvals                       []ruledApproval
-	told                            time.Time
 	intents                         map[string]bool
 }
 
 type ruledApproval struct {
-	at         time.Time
-	role       seal.Role
-	population string // of the seat
-	holder     seal.Holder
+	at     time.Time
+	role   seal.Role
+	holder seal.Holder
 }
 
 func (r *ruleCheck) found(e audit.Record, format string, args ...any) {
@@ -114,7 +111,7 @@ func (r *ruleCheck) entry(e audit.Record) {
 		}
 	case audit.DecisionNotified:
 		if c != nil && !c.Told {
-			c.Told, c.told = true, r.clock
+			c.Told = true
 		}
 	case audit.DecisionClosed, audit.DecisionRevoked, audit.DecisionDenied:
 		if c != nil && c.Ended == "" {
@@ -159,14 +156,17 @@ func (r *ruleCheck) request(e audit.Record) {
 		r.found(e, "the decision is requested twice")
 		return
 	}
-	c := &ruledCase{intents: map[string]bool{}, since: r.clock, union: e.Counts["union"] != 0}
+	c := &ruledCase{intents: map[string]bool{}, union: e.Counts["union"] != 0}
 	c.RuleCase = RuleCase{Case: e.Case, Requested: e.Position, At: e.At, Requester: e.Actor, Approvers: []string{}, Allowed: e.Counts["lookups"]}
-	for name, at := range map[string]*time.Time{"approve_by": &c.approveBy, "not_before": &c.notBefore, "execute_by": &c.executeBy} {
-		seconds, ok := e.Counts[name]
+	for _, bound := range []struct {
+		name string
+		at   *time.Time
+	}{{"approve_by", &c.approveBy}, {"not_before", &c.notBefore}, {"execute_by", &c.executeBy}} {
+		seconds, ok := e.Counts[bound.name]
 		if !ok {
-			r.found(e, "the request does not say its %s", name)
+			r.found(e, "the request does not say its %s", bound.name)
 		}
-		*at = time.Unix(seconds, 0).UTC()
+		*bound.at = time.Unix(seconds, 0).UTC()
 	}
 	r.cases[e.Document] = c
 	r.order = append(r.order, c)
@@ -217,6 +217,9 @@ func (r *ruleCheck) approval(e audit.Record, c *ruledCase) (ruledApproval, error
 		return none, errors.New("its time is not between the request and its entry")
 	}
 	for _, other := range c.approvals {
+		if a, b := other.holder.Population, h.Population; a != "" && b != "" && a != b {
+			return none, errors.New("it is by a holder for another population than the others")
+		}
 		if other.role == h.Role {
 			return none, errors.New("that role has approved already")
 		}
@@ -225,7 +228,7 @@ func (r *ruleCheck) approval(e audit.Record, c *ruledCase) (ruledApproval, error
 		}
 	}
 	c.tenant = tenant
-	return ruledApproval{r.clock, h.Role, h.Population, h}, nil
+	return ruledApproval{r.clock, h.Role, h}, nil
 }
 
 // lookup answers everything that speaks against a lookup.
