@@ -25,6 +25,44 @@ type ClockAcceptance struct {
 	Nonce      string         `json:"nonce"` // 32 random bytes in base64
 }
 
+// Validate answers every fault of a, joined, or nil. Messages quote nothing of a.
+func (a *ClockAcceptance) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if a.Type != typeClock {
+		fault("type: is not %s", typeClock)
+	}
+	if !originForm.MatchString(a.Deployment) {
+		fault("deployment: is not the name of an installation")
+	}
+	if !wordForm.MatchString(a.Tenant) {
+		fault("tenant: must consist of a-z, 0-9, hyphens and underscores")
+	}
+	if !idForm.MatchString(a.Holder) {
+		fault("holder: is not an id")
+	}
+	if a.Register.Number < 1 || a.Register.Digest.IsZero() {
+		fault("register: is missing")
+	}
+	// The last entry may be of any time: that is what there is to correct.
+	if _, offset := a.Last.Zone(); offset != 0 || a.Last.Nanosecond() != 0 {
+		fault("last: is not a time in UTC in whole seconds")
+	}
+	if err := checkTime(a.Now); err != nil {
+		fault("now: %w", err)
+	}
+	if a.Reason == "" {
+		fault("reason: is missing")
+	}
+	if err := checkText(a.Reason, maxText); err != nil {
+		fault("reason: %w", err)
+	}
+	if err := checkNonce(a.Nonce); err != nil {
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
+}
+
 // SignClock answers a as a document with its digest.
 func SignClock(a ClockAcceptance, signer *seal.Signer) (signed []byte, digest seal.Digest, err error) {
 	fail := func(err error) ([]byte, seal.Digest, error) {
@@ -32,8 +70,8 @@ func SignClock(a ClockAcceptance, signer *seal.Signer) (signed []byte, digest se
 	}
 	a.Type, a.Nonce = typeClock, NewNonce()
 	a.Last, a.Now = a.Last.UTC().Truncate(time.Second), a.Now.UTC().Truncate(time.Second)
-	if err := checkText(a.Reason, maxText); err != nil || a.Reason == "" {
-		return fail(errors.Join(errors.New("reason: is missing or not a text"), err))
+	if err := a.Validate(); err != nil {
+		return fail(err)
 	}
 	if signer == nil || signer.Name() != a.Holder {
 		return fail(errors.New("this is not the key of its holder"))
@@ -59,6 +97,9 @@ func checkClock(record []audit.Record, i int) error {
 	text, err := seal.Unsigned([]byte(e.Body))
 	if err == nil {
 		err = seal.ParseCanonical(text, &a)
+	}
+	if err == nil {
+		err = a.Validate()
 	}
 	for _, r := range record[:i] {
 		switch {

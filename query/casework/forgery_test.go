@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"tillsyn/internal/audit"
 	"tillsyn/internal/seal"
 )
 
@@ -96,6 +97,16 @@ func documents(s *story) []document {
 			_, err := openByManager(signed, &r, func() string { return r.Population }, o.chain)
 			return err
 		}})
+	holder := o.signer("security-1")
+	list = append(list, document{"clock acceptance", typeClock, &ClockAcceptance{Type: typeClock, Deployment: deployment, Tenant: tenant, Holder: "security-1", Register: current,
+		Last: s.now.Add(-day), Now: s.now, Reason: "strömavbrott", Nonce: NewNonce()}, holder, func(signed []byte) error {
+		// Whoever forges it has the record's key too, and writes the entry that fits.
+		text, _ := seal.Unsigned(signed)
+		return checkClock([]audit.Record{
+			{Entry: audit.Entry{At: s.now.Add(-day), Kind: audit.RegisterChanged, Body: string(o.notes[0])}},
+			{Entry: audit.Entry{At: s.now, Kind: audit.ClockAccepted, Actor: "security-1", Document: seal.DigestOf(text).String(), Body: string(signed)}},
+		}, 1)
+	}})
 	request := recordsRequest(o, s.now, func(r *RecordsRequest) { r.Answer = "registrator@norrbo.example" })
 	unit := recordsRequest(o, s.now, func(r *RecordsRequest) {
 		r.Scope.Subject, r.Scope.Names, r.Scope.Unit = "", []string{}, "Hamnförvaltningen"
