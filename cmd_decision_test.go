@@ -158,36 +158,40 @@ func (w *courtTown) draft(number, subject string, replace ...string) string {
 		"from: 2026-11-17", "from: " + w.from.String(), "to: 2026-11-19", "to: " + w.to.String(), "sources: [web, mail]", "sources: [web]",
 		`suspicion: ""`, "suspicion: otillåten fildelning", `reason: ""`, "reason: fyndet i enheten", `less_intrusive: ""`, "less_intrusive: samtal med enheten",
 		`finding: ""`, "finding: fynd 2026-7", `intrusion: ""`, "intrusion: adresser under tre dagar", `consequences: ""`, "consequences: samtal",
-		`policy: ""`, "policy: IT-regler 2026:1", `union: ""`, "union: Vision", `key: ""`, "key: " + w.key("utredare"), "lookups: 1", "lookups: 3",
+		`policy: ""`, "policy: IT-regler 2026:1", `union: ""`, "union: Vision", "lookups: 1", "lookups: 3",
 	}, replace...)...).Replace(exampleDraft)
 	return text
 }
 
+// key is the verifier key of a member.
 func (w *courtTown) key(id string) string {
-	text, err := os.ReadFile(filepath.Join(w.dir, id+".key"))
+	w.t.Helper()
+	chain, err := keyPaths(w.cfg).chain(w.tenant)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return strings.TrimSpace(string(text))
+	m, ok := newest(chain).Member(id)
+	if !ok {
+		w.t.Fatal(id, "is no member")
+	}
+	return m.Verifier
 }
 
-// signer makes an identity and a signing key.
-func (w *courtTown) signer(id string) []string {
+// member enrols somebody: a card, three signatures, and it is published. It answers the flags that say who that is.
+func (w *courtTown) member(id string) []string {
 	w.t.Helper()
-	_, _, secret, err := drawIdentity(seal.X25519)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	identity, signer := filepath.Join(w.dir, id+".identity"), filepath.Join(w.dir, id+".signer")
-	if err := os.WriteFile(identity, []byte(secret+"\n"), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	out, _ := w.must(exitOK, "", "decision", "signer", "--id", id, "--identity", identity, "--out", signer)
-	_, key, _ := strings.Cut(out, "key: ")
-	if err := os.WriteFile(filepath.Join(w.dir, id+".key"), []byte(key), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	return []string{"--identity", identity, "--signer", signer}
+	identity, card := filepath.Join(w.dir, id+".identity"), filepath.Join(w.dir, id+".card")
+	w.must(exitOK, "", "keys", "member", "--tenant", w.tenant, "--id", id, "--identity", identity, "--no-passphrase", "--out", card)
+	w.must(exitOK, "", "keys", "reshare", "--tenant", w.tenant, "--add", card)
+	w.published()
+	return []string{"--identity", identity}
+}
+
+// published has three sign the register that is under way, and puts it in use.
+func (w *courtTown) published() {
+	w.t.Helper()
+	w.must(exitOK, "", args("keys", "sign", "--tenant", w.tenant, "--yes", w.as("manager.a"), w.as("hr.a"), w.as("security.a"))...)
+	w.must(exitOK, "", args("keys", "publish", "--tenant", w.tenant, w.as("manager.a"))...)
 }
 
 func (w *courtTown) as(id string) []string { return []string{"--identity", w.identities[id]} }
@@ -209,7 +213,7 @@ func args(parts ...any) []string {
 // a lookup that is the truth and not one row more, everything else refused, revoked, closed, and the record verifies.
 func TestDecisionStory(t *testing.T) {
 	w := newCourtTown(t)
-	investigator := w.signer("utredare")
+	investigator := w.member("utredare")
 	subject, other := w.subjects[0], w.subjects[1]
 	want := w.within(subject, w.from, w.to, false)
 	if len(want) < 20 || len(w.within(other, w.from, w.to, false)) == 0 {
@@ -234,7 +238,7 @@ func TestDecisionStory(t *testing.T) {
 		w.must(exitFound, answer, args("decision", "approve", w.as("hr.a"), number)...)
 	}
 	out, _ = w.must(exitOK, "y\n", args("decision", "approve", w.as("hr.a"), number)...)
-	for _, shown := range []string{"OMFATTNING / SCOPE", "| " + subject, "| otillåten fildelning", "| " + w.from.String(), "Godkänner du?", "Do you approve?", "1 of 3 approvals"} {
+	for _, shown := range []string{"OMFATTNING / SCOPE", "| " + subject, "| otillåten fildelning", "| " + w.from.String(), "| utredare (" + seal.Fingerprint(w.key("utredare")) + ")", "Godkänner du?", "Do you approve?", "1 of 3 approvals"} {
 		if !strings.Contains(out, shown) {
 			t.Errorf("the approver is not shown %q:\n%s", shown, out)
 		}
@@ -271,6 +275,21 @@ func TestDecisionStory(t *testing.T) {
 	if !strings.Contains(about, fmt.Sprintf("lookup 1, 2 left. %d rows", len(want))) {
 		t.Error(about)
 	}
+	// Who leaves the register between two lookups looks no more; who comes back with another key is another person.
+	w.must(exitOK, "", "keys", "reshare", "--tenant", w.tenant, "--remove", "utredare")
+	w.published()
+	w.must(exitUsage, "", lookup...) // there is no such signing key here any more
+	kept := filepath.Join(w.dir, "kept")
+	sealed, err := decode64(must(parseCard(must(os.ReadFile(filepath.Join(w.dir, "utredare.card"))))).Signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(kept, sealed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.must(exitRefused, "", args(lookup, "--signer", kept)...)
+	w.must(exitOK, "", "keys", "reshare", "--tenant", w.tenant, "--add", filepath.Join(w.dir, "utredare.card"))
+	w.published()
 	table, _ := w.must(exitOK, "", args("lookup", investigator, number)...)
 	if n := strings.Count(table, "\n"); n != len(want) {
 		t.Errorf("the table has %d lines, want %d", n, len(want))
@@ -300,7 +319,7 @@ func TestDecisionStory(t *testing.T) {
 	if !strings.Contains(out, "| "+subject) {
 		t.Error(out)
 	}
-	stranger := w.signer("nyfiken")
+	stranger := w.member("nyfiken")
 	w.must(exitRefused, "", args("decision", "show", stranger, number)...)
 	w.must(exitRefused, "", args("decision", "revoke", stranger, "--reason", "x", number)...)
 
@@ -370,7 +389,7 @@ func TestDecisionUsage(t *testing.T) {
 	}
 	w.from = seal.DayOf(time.Now()) - 3
 	w.to = w.from
-	w.signer("utredare")
+	w.member("utredare")
 	if out, _ := w.must(exitOK, "", "decision", "list"); !strings.Contains(out, "There are no cases.") {
 		t.Error(out)
 	}
@@ -379,7 +398,7 @@ func TestDecisionUsage(t *testing.T) {
 		t.Error("the template is not the example")
 	}
 	_, faults := w.must(exitUsage, exampleDraft, args("decision", "request", w.as("hr.a"), "-")...)
-	for _, field := range []string{"suspicion", "reason", "less_intrusive", "finding", "intrusion", "consequences", "policy", "scope.subject", "investigators[0]", "union"} {
+	for _, field := range []string{"suspicion", "reason", "less_intrusive", "finding", "intrusion", "consequences", "policy", "scope.subject", "union"} {
 		if !strings.Contains(faults, field) {
 			t.Errorf("nothing is said about %s:\n%s", field, faults)
 		}
@@ -403,7 +422,7 @@ func TestDecisionUsage(t *testing.T) {
 	}
 	for _, a := range [][]string{
 		{"decision", "show"}, {"decision", "show", "KS 1"}, {"decision", "approve"}, {"lookup"}, {"lookup", "KS 1"}, {"decision", "bundle", "KS 1"},
-		{"decision", "signer"}, {"decision", "signer", "--id", "Anna B", "--identity", w.identities["hr.a"]}, {"decision", "approve", "--bundle", "x"}, {"decision", "frobnicate"},
+		{"keys", "member"}, {"keys", "member", "--id", "Anna B", "--identity", w.identities["hr.a"]}, {"decision", "approve", "--bundle", "x"}, {"decision", "frobnicate"},
 		{"lookup", "--json", "--csv", "x", "KS 1"}, {"lookup", "--out", "x", "KS 1"},
 	} {
 		w.must(exitUsage, "", a...)

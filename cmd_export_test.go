@@ -41,7 +41,7 @@ func (w *courtTown) folder(name string) string {
 // person get what is theirs, and whoever asks for public records gets an answer.
 func TestWhatLeavesACase(t *testing.T) {
 	w := newCourtTown(t)
-	investigator := w.signer("utredare")
+	investigator := w.member("utredare")
 	subject := w.subjects[0]
 	want := w.within(subject, w.from, w.to, false)
 	out := w.folder("out")
@@ -148,8 +148,9 @@ func TestWhatLeavesACase(t *testing.T) {
 	// The person.
 	number = "KS 2026/0202"
 	w.decided(number, changed(w.draft(number, subject), "kind: person", "kind: subject_access", "suspicion: otillåten fildelning", `suspicion: ""`, "union: Vision", `union: ""`,
-		"less_intrusive: samtal med enheten", `less_intrusive: ""`, "intrusion: adresser under tre dagar", `intrusion: ""`, "consequences: samtal", `consequences: ""`), false)
-	w.must(exitUsage, "", args("subject-access", investigator, "-o", out, "--recipient", "AGE-SECRET-KEY-1", number)...)
+		"less_intrusive: samtal med enheten", `less_intrusive: ""`, "intrusion: adresser under tre dagar", `intrusion: ""`, "consequences: samtal", `consequences: ""`, `recipient: ""`, "recipient: letter"), false)
+	w.must(exitRefused, "", args("lookup", investigator, "--json", number)...) // nobody here sees the rows
+	w.must(exitUsage, "", args("subject-access", investigator, "-o", out, "--recipient", "age1", number)...)
 	given, _ := w.must(exitOK, "", args("subject-access", investigator, "--json", "-o", out, number)...)
 	var extract struct {
 		exportLine
@@ -177,7 +178,7 @@ func TestWhatLeavesACase(t *testing.T) {
 	number = "KS 2026/0300"
 	request := fill(template, "tenant:", w.tenant, "case:", number, "received:", at(48), "wording:", "Loggen för en viss användare", "  subject:", subject,
 		"  from:", w.from.String(), "  to:", w.to.String(), "  sources:", "[web]")
-	registrar := w.signer("registrator")
+	registrar := w.member("registrator")
 	w.must(exitUsage, strings.Replace(request, "\nwording: ", "\nwording: # ", 1), args("records", "request", registrar, "-")...)
 	held, _ := w.must(exitOK, request, args("records", "request", registrar, "--json", "-")...)
 	var size struct {
@@ -193,7 +194,7 @@ func TestWhatLeavesACase(t *testing.T) {
 	}
 	public := changed(w.draft(number+"-1", subject), "kind: person", "kind: public_record", "suspicion: otillåten fildelning", `suspicion: ""`, "union: Vision", `union: ""`,
 		"less_intrusive: samtal med enheten", `less_intrusive: ""`)
-	w.decided(number+"-1", strings.ReplaceAll(strings.ReplaceAll(public, w.key("utredare"), w.key("registrator")), "id: utredare", "id: registrator"), false)
+	w.decided(number+"-1", strings.ReplaceAll(public, "id: utredare", "id: registrator"), false)
 	w.must(exitRefused, "", args("records", "preview", investigator, "--case", number+"-1", number)...)
 	preview, about := w.must(exitOK, "", args("records", "preview", registrar, "--case", number+"-1", number)...)
 	if n := strings.Count(preview, "\n"); n != len(want) {

@@ -85,7 +85,7 @@ func TestRolesOnAServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := realServer{t, w.dir, running}
-	investigator := w.signer("utredare")
+	investigator := w.member("utredare")
 	subject := w.subjects[0]
 	want := w.within(subject, w.from, w.to, false)
 	const number = "KS 2026/0070"

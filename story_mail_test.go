@@ -267,7 +267,7 @@ func (w *mailTown) shown(out string) (rows []string) {
 // say it; other people redacted; nothing of a message with a protected destination; of the web nothing, unless the decision says so.
 func TestMailStory(t *testing.T) {
 	w := newMailTown(t)
-	investigator := w.signer("utredare")
+	investigator := w.member("utredare")
 	town, err := synthetic.New(w.made)
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 // takes that too, and the same question finds nothing. The record tells it all, and verifies.
 func TestWhatAnOpenCaseHoldsIsAllThatIsLeft(t *testing.T) {
 	w := newCourtTown(t)
-	investigator := w.signer("utredare")
+	investigator := w.member("utredare")
 	subject := w.subjects[0]
 	want := w.within(subject, w.from, w.to, false)
 	approved := func(number string) {
@@ -116,7 +116,7 @@ func TestWhatAnOpenCaseHoldsIsAllThatIsLeft(t *testing.T) {
 // what is held is there afterwards. A gate that does not know the decision is no better than none.
 func TestAPurgeWithoutTheGateRemovesNothingThatIsAskedFor(t *testing.T) {
 	w := newCourtTown(t)
-	investigator := w.signer("utredare")
+	investigator := w.member("utredare")
 	subject, number := w.subjects[0], "KS 2026/0070"
 	want := w.within(subject, w.from, w.to, false)
 	for _, class := range []*vault.ClassRetention{&w.cfg.Retention.Web, &w.cfg.Retention.Mail} {
