@@ -926,9 +926,8 @@ func (k *ceremony) onRecord(ctx context.Context, log *audit.Log, chain []*seal.R
 
 // compareRecord is onRecord with the entries of the record.
 func (k *ceremony) compareRecord(entries []audit.Record, chain []*seal.Register, number int) (seal.Digest, error) {
-	recorded, retired := map[int]seal.Digest{}, false
+	recorded := map[int]seal.Digest{}
 	for _, e := range entries {
-		retired = retired || e.Kind == audit.SegmentRetired
 		if e.Kind != audit.RegisterChanged {
 			continue
 		}
@@ -950,10 +949,10 @@ func (k *ceremony) compareRecord(entries []audit.Record, chain []*seal.Register,
 		if r.Number() >= number {
 			continue
 		}
-		if !ok && !retired {
+		if !ok { // the segments that are retired have handed theirs on
 			return seal.Digest{}, fmt.Errorf("register %d of %s is not on record: it was put in place without 'tillsyn keys publish'", r.Number(), k.name)
 		}
-		if ok && d != r.Digest() {
+		if d != r.Digest() {
 			return seal.Digest{}, fmt.Errorf("register %d of %s is not the one on record: the keys in %s were exchanged", r.Number(), k.name, k.dir)
 		}
 	}

@@ -404,7 +404,6 @@ func (s heldState) inForce() []Hold {
 func loadHolds(ctx context.Context, db *clickhouse.DB, records []audit.Record, now time.Time) (heldState, error) {
 	var s heldState
 	s.list = holdsOnRecord(records)
-	retired := slices.ContainsFunc(records, func(e audit.Record) bool { return e.Kind == audit.SegmentRetired })
 	query, err := schemas.Query("vault/hold_list")
 	if err != nil {
 		return s, err
@@ -421,9 +420,9 @@ func loadHolds(ctx context.Context, db *clickhouse.DB, records []audit.Record, n
 		known := slices.ContainsFunc(s.list, func(h Hold) bool { return h.ID == id })
 		switch {
 		case known:
-		case retired || now.Sub(begun) < orphanAge:
-			// Its record may be retired, or be about to be written: it keeps what it keeps.
-			s.list = append(s.list, Hold{ID: id, Case: "(record retired)", Placed: begun})
+		case now.Sub(begun) < orphanAge:
+			// Its record may be about to be written: it keeps what it keeps. Holds of retired segments are carried forward.
+			s.list = append(s.list, Hold{ID: id, Case: "(being placed)", Placed: begun})
 		default:
 			s.orphans = append(s.orphans, id)
 		}
