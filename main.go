@@ -103,7 +103,7 @@ func run(ctx context.Context, app *cli.App, args []string) int {
 
 func main() {
 	// A core file would hold the statistics key and whatever a log line says.
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+	if err := errors.Join(undumpable(), unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})); err != nil {
 		fmt.Fprintln(os.Stderr, "tillsyn: keep core files from being written:", err)
 		os.Exit(exitFault)
 	}
