@@ -4,7 +4,11 @@
 //
 //   - No decision, no person. Rows of a person come out only under a [Decision] that three people approved, and only for the
 //     subject, days, sources and categories that stand in it. The scope comes from the decision, never from who asks: a
-//     lookup has no other parameter than the case number.
+//     lookup has no other parameter than the case number, and what is given to a person or to the desk of public records goes
+//     where the decision says, past whoever runs it: [Gate.Lookup] refuses those kinds.
+//   - Who requests and who looks is somebody whom three roles have seen: requester and investigators are members or holders in the
+//     tenant's register, with exactly the key in the decision, when it is requested, in the register that each approver signs by,
+//     and, of the requester and whoever looks, at each lookup. Who is removed from the register sees nothing from that moment.
 //   - Approving is opening. An approver's client opens that role's shares of the data keys in scope, and of no others, and
 //     seals them to the gate, bound to the digest of this decision (package seal). A decision that was edited in one byte is
 //     another decision: signatures and shares are of no use for it. The service never holds a role's key.
@@ -46,7 +50,15 @@
 //
 // One table ([Kinds]) says what each kind needs: person, identify (who in a unit stands behind a finding: names above a
 // threshold and nothing else), subject_access (GDPR article 15), police, public_record. All need all three roles: the
-// data key does. Union notice is needed for person and identify; without one within 24 hours the decision is suspended.
+// data key does. Each kind has one [Reader]: person, identify and police show rows to the investigator; the extract of subject_access
+// is encrypted to the recipient in the decision, and rows of public_record go to the registrar's desk.
+//
+// Union notice is needed for person and identify of staff (casework.union may ask for more): a decision that names a union is
+// suspended without a notice within 24 hours. Elected officials and pupils have none to name; there the decision may say who is
+// told instead: the presidium, the guardian.
+//
+// A person's own extract has the rows of protected destinations too, which are the person's data, unless the decision names the ground
+// on which they are withheld. Other kinds have them only if the decision says why.
 //
 // # State
 //
@@ -77,6 +89,11 @@
 //
 //   - One who edits a decision after signing, replays an approval on another, or adds fields: the digest and the byte-exact form.
 //   - One person with two accounts: ids, keys and recipients are compared; the register refuses the same person twice as well.
+//   - A requester who names a trusted investigator with a key of his own, or signs under an id that nobody knows: an id is the name of
+//     its key, and both must be those of the register. Gate and approver's client look, each for themselves; the screen and the
+//     document show the fingerprint beside each id.
+//   - A request for a person's own extract as a look at that person: the rows go to the recipient that three people approved, who can't
+//     be a holder or member other than the subject.
 //   - The service hands an approver other people's shares under an approved name: HPKE binds the subject that was shown.
 //   - The service shows a register of its own: the chain needs the signatures of the old register's holders, and the client
 //     remembers the last one that it saw.
@@ -95,6 +112,9 @@
 //     their keys are counted in the result.
 //   - A person may have several names in the logs (sign-ins, mail addresses). That they are one person is the requester's word, which
 //     three people sign for.
+//   - A holder who is enrolled as a member too, under another id and with other keys, can't be told apart (package seal says who must).
+//   - Whoever sends a passphrase by letter could open the extract itself: the decision says that it will be so, and three people
+//     approve it. An age key of the person leaves nobody in between; whether it is the person's, they vouch for.
 //   - At one table the approver's client runs on the gate's machine, and the role's key is in its memory for that moment. Over
 //     distance it never is.
 //   - How much there was of protected destinations or other categories is not told, but to the person's own extract.
