@@ -143,13 +143,12 @@ and only on y opens your shares, of this person or unit, these days and sources,
 
 Exit codes: 0 approved, 1 fault, 2 wrong flags, 3 you said no, 4 refused.`,
 				Action: func(c *cli.Context) error {
-					o := approveOptions{memory: c.String("memory"), identity: c.String("identity"), bundle: c.String("bundle"), out: c.String("out"), dir: c.String("dir"), logKey: c.String("log-key"), now: time.Now}
-					if o.bundle != "" {
-						return runApproveAway(c, o, "")
-					}
-					number, err := oneArgument(c, "CASE")
+					number, o, err := approvalOf(c)
 					if err != nil {
 						return err
+					}
+					if o.bundle != "" {
+						return runApproveAway(c, o, "")
 					}
 					return withCaller(c, true, func(g *openedGate, who *caller) error {
 						return g.runApprove(c.Context, c.App.Writer, who, number, o)
@@ -170,17 +169,16 @@ Exit codes: 0 approved, 1 fault, 2 wrong flags, 3 you said no, 4 refused.`,
 				Name: "deny", Usage: "say no to a decision, as a holder of a role", ArgsUsage: "CASE   (or --bundle FILE)",
 				Flags: append(with(), &cli.StringFlag{Name: "reason", Usage: "why, as `TEXT`"}, memory, bundle, out, dir, logKey),
 				Action: func(c *cli.Context) error {
+					number, o, err := approvalOf(c)
+					if err != nil {
+						return err
+					}
 					reason, err := textFlag(c, "reason")
 					if err != nil {
 						return err
 					}
-					o := approveOptions{memory: c.String("memory"), identity: c.String("identity"), bundle: c.String("bundle"), out: c.String("out"), dir: c.String("dir"), logKey: c.String("log-key"), now: time.Now}
 					if o.bundle != "" {
 						return runApproveAway(c, o, reason)
-					}
-					number, err := oneArgument(c, "CASE")
-					if err != nil {
-						return err
 					}
 					return withCaller(c, false, func(g *openedGate, who *caller) error {
 						return g.runAct(c.Context, c.App.Writer, who, number, casework.ActDenial, time.Now(), func(a *casework.Act) { a.Reason = reason })
@@ -537,6 +535,18 @@ func (g *openedGate) runBundle(ctx context.Context, w io.Writer, number string, 
 type approveOptions struct {
 	memory, identity, bundle, out, dir, logKey string
 	now                                        func() time.Time
+}
+
+// approvalOf is what the command line says of an approval or denial: of which case, if it is not in a bundle. Flags may stand behind
+// the case.
+func approvalOf(c *cli.Context) (number string, o approveOptions, err error) {
+	if c.Args().Present() || c.String("bundle") == "" {
+		if number, err = oneArgument(c, "CASE"); err != nil {
+			return "", o, err
+		}
+	}
+	return number, approveOptions{memory: c.String("memory"), identity: c.String("identity"), bundle: c.String("bundle"), out: c.String("out"), dir: c.String("dir"),
+		logKey: c.String("log-key"), now: time.Now}, nil
 }
 
 // remembered is the file in which the client of this identity remembers a tenant: one for each, so that a decision of another tenant

@@ -28,6 +28,7 @@ func watched(cfg Config) string {
 		}, text))
 	}
 	say("statistics.minimum_people: %d", cfg.Statistics.MinimumPeople)
+	say("casework.union: %s", orNone(cfg.Casework.Union))
 	for _, class := range vault.Classes() {
 		r := cfg.Retention.Of(class)
 		say("retention.%s.days: %d", class, r.Days)
