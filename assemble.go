@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"tillsyn/ingest/resolve"
 	"tillsyn/internal/clickhouse"
 	"tillsyn/internal/engine"
+	"tillsyn/internal/seal"
 	"tillsyn/internal/vault"
 	"tillsyn/schemas"
 )
@@ -272,7 +274,13 @@ func newIngestion(ctx context.Context, cfg Config, db *clickhouse.DB, log *slog.
 	if err := store.UseKey(ctx, key); err != nil {
 		return nil, err
 	}
-	registers := vault.NewRegisters(cfg.Keys.Directory, cfg.Tenants())
+	registers := vault.NewRegisters(cfg.Keys.Directory, cfg.Tenants()).Pinned(vault.RegisterPin{
+		Deployment: cfg.Audit.Deployment, File: filepath.Join(filepath.Dir(cfg.Vault.LookupKey), "registers.seen"),
+		First: func(tenant string, number int, digest seal.Digest) {
+			log.Warn("a register of role keys is used for the first time: compare its fingerprint with the protocol of the ceremony", "tenant", tenant,
+				"register", number, "fingerprint", fingerprint(digest))
+		},
+	})
 	if err := registers.Reload(); err != nil {
 		return nil, err
 	}

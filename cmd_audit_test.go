@@ -24,7 +24,7 @@ func auditLog(t *testing.T) (config, dir, vkey string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, kind := range []audit.Kind{audit.ExportMade, audit.SettingsChanged, audit.ExportRemoved} {
+	for i, kind := range []audit.Kind{audit.ExportMade, audit.KeysCeremony, audit.ExportRemoved} {
 		e := audit.Entry{Kind: kind, Actor: "anna-1", Case: "KS 2026/1", Counts: map[string]int64{"rows": int64(i)}}
 		if _, err := log.Append(t.Context(), e); err != nil {
 			t.Fatal(err)
@@ -57,7 +57,7 @@ func TestAuditCommands(t *testing.T) {
 		{"verify as JSON", []string{"verify", "--json"}, exitOK, []string{`"ok": true`, `"size": 6`, `"findings": []`}},
 		{"remember", []string{"verify", "--remember", at("seen")}, exitOK, []string{"0 remembered"}},
 		{"remembered", []string{"verify", "--remember", at("seen")}, exitOK, []string{"2 remembered"}},
-		{"list", []string{"list"}, exitOK, []string{"0001/2", "settings.changed", "anna-1", "KS 2026/1", "rows=1", "segment.closed", "operator"}},
+		{"list", []string{"list"}, exitOK, []string{"0001/2", "keys.ceremony", "anna-1", "KS 2026/1", "rows=1", "segment.closed", "operator"}},
 		{"list a case", []string{"list", "--case", "KS 2026/1", "--json"}, exitOK, []string{`"kind": "export.removed"`}},
 		{"list no case", []string{"list", "--case", "KS 2026/2", "--json"}, exitOK, []string{`"entries": []`}},
 		{"prove", []string{"prove", "1/2", "-o", at("proof")}, exitOK, nil},
@@ -69,7 +69,7 @@ func TestAuditCommands(t *testing.T) {
 		{"prove nothing", []string{"prove"}, exitUsage, nil},
 		{"prove two", []string{"prove", "1", "2"}, exitUsage, nil},
 		{"prove with a wrong flag", []string{"prove", "1", "--nope"}, exitUsage, nil},
-		{"check", []string{"check-proof", at("proof"), "--key", vkey}, exitOK, []string{"Entry 0001/2 is in the record of kommun.example", `"kind":"settings.changed"`}},
+		{"check", []string{"check-proof", at("proof"), "--key", vkey}, exitOK, []string{"Entry 0001/2 is in the record of kommun.example", `"kind":"keys.ceremony"`}},
 		{"check as JSON", []string{"check-proof", at("proof"), "--json"}, exitOK, []string{`"index": 2`}},
 		{"check with another key", []string{"check-proof", at("proof"), "--key", vkey[:len(vkey)-2] + "AA"}, exitUsage, nil},
 		{"export", []string{"export", at("copy")}, exitOK, []string{"verifies"}},
@@ -121,7 +121,7 @@ func TestAuditCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text[strings.Index(string(text), "settings.changed")] ^= 1
+	text[strings.Index(string(text), "keys.ceremony")] ^= 1
 	if err := os.WriteFile(bundle, text, 0o600); err != nil {
 		t.Fatal(err)
 	}

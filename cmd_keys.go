@@ -194,8 +194,9 @@ register that results is signed and published as the first one was.`,
 			},
 			{
 				Name: "retire", Usage: "remove an old key of a role when nothing needs it any more",
-				Description: "Refused while the database holds a data key of a day on which the old key was in use, held ones included. Exit code 4: refused.",
-				Flags:       with(common, identity, one(role, population, &cli.IntFlag{Name: "number", Usage: "of the `REGISTER` that brought the key: see 'keys status'"}, yes)),
+				Description: "Refused for two days after its replacement is on record, and while the database holds a data key that was sealed to it, held ones\n" +
+					"included: each row says under which register. Exit code 4: refused.",
+				Flags: with(common, identity, one(role, population, &cli.IntFlag{Name: "number", Usage: "of the `REGISTER` that brought the key: see 'keys status'"}, yes)),
 				Action: func(c *cli.Context) error {
 					config, err := configOf(c)
 					if err != nil {
@@ -205,8 +206,8 @@ register that results is signed and published as the first one was.`,
 					if err != nil {
 						return err
 					}
-					o := retireOptions{population: c.String("population"), number: c.Int("number"), left: func(ctx context.Context, tenant string, until seal.Day) (uint64, error) {
-						return dataKeysLeft(ctx, config, tenant, until)
+					o := retireOptions{population: c.String("population"), number: c.Int("number"), left: func(ctx context.Context, tenant string, key seal.SeatKey) (keysLeft, error) {
+						return dataKeysLeft(ctx, config, tenant, key)
 					}}
 					if o.role, err = roleOf(c); err != nil {
 						return err
@@ -513,31 +514,37 @@ func (k *ceremony) runStatus(ctx context.Context, asJSON bool) error {
 	return nil
 }
 
-// dataKeysLeft counts the data keys of days up to until, live and held.
-func dataKeysLeft(ctx context.Context, config Config, tenant string, until seal.Day) (n uint64, err error) {
+// dataKeysLeft counts the data keys, live and held, that were sealed to a role's key.
+func dataKeysLeft(ctx context.Context, config Config, tenant string, key seal.SeatKey) (left keysLeft, err error) {
 	query, err := schemas.Query("vault/keys_left")
 	if err != nil {
-		return 0, err
+		return left, err
 	}
 	db, err := openDatabase(ctx, config, schemas.RoleQuery)
 	if err != nil {
-		return 0, err
+		return left, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := db.Check(ctx, schemas.Migrations()); err != nil {
+		return left, err
+	}
 	found := false
-	err = db.Query(ctx, query, clickhouse.Params{"tenant": tenant, "until": until.String()}, func(r clickhouse.Row) error {
+	var latest time.Time
+	err = db.Query(ctx, query, clickhouse.Params{"tenant": tenant, "from": key.Number, "replaced": key.Replaced}, func(r clickhouse.Row) error {
 		found = true
-		return r.Scan(&n)
+		return r.Scan(&left.rows, &latest)
 	})
 	if err == nil && !found {
 		err = errors.New("the database did not answer")
 	}
-	return n, err
+	left.latest = seal.DayOf(latest)
+	return left, err
 }
 
 // weakCeremony is the whole first ceremony in one go, on one machine: for demonstrations and tests. It is weaker than a real one
-// in the one way that matters: whoever can read folder has all six identities, so the three roles are one.
-func weakCeremony(ctx context.Context, config Config, tenant, folder string, suite seal.Suite, now func() time.Time, out io.Writer) (identities map[string]string, err error) {
+// in the one way that matters: whoever can read folder has all six identities, so the three roles are one. members are the ids of
+// those who may ask and look.
+func weakCeremony(ctx context.Context, config Config, tenant, folder string, suite seal.Suite, now func() time.Time, out io.Writer, members ...string) (identities map[string]string, err error) {
 	k := &ceremony{keyStore: keyPaths(config), name: tenant, record: config.Audit, now: now, out: io.Discard, yes: true, ask: prompter{out: io.Discard}}
 	if err := k.alone(ctx, func() error { return k.begin(suite) }); err != nil {
 		return nil, err
@@ -554,6 +561,13 @@ func weakCeremony(ctx context.Context, config Config, tenant, folder string, sui
 			identities[id] = o.identity
 			cards, files = append(cards, o.out), append(files, o.identity)
 		}
+	}
+	for _, id := range members {
+		o := holderOptions{id: id, suite: suite, identity: filepath.Join(folder, id+".identity"), plain: true, out: filepath.Join(folder, id+".card")}
+		if err := k.holder(o); err != nil {
+			return nil, err
+		}
+		identities[id], cards = o.identity, append(cards, o.out)
 	}
 	if err := k.runEnrol(ctx, cards); err != nil {
 		return nil, err

@@ -124,7 +124,7 @@ func runPurge(ctx context.Context, w io.Writer, cfg Config, o purgeOptions) erro
 	err = purgeError(errors.Join(purge(ctx, w, p, o), closer()))
 	if o.run {
 		_, _, fault := removeEnded(ctx, cfg) // exports go with their cases, whatever became of the rest
-		err = errors.Join(err, fault)
+		err = errors.Join(err, fault, forgetKeys(cfg, p.Now))
 	}
 	return err
 }

@@ -170,6 +170,7 @@ func schedulePurge(ctx context.Context, cfg Config, part string, log *slog.Logge
 		return nil, nil, errors.Join(err, closer())
 	}
 	s.Before = func(ctx context.Context) error { return settleHolds(ctx, cfg, p) }
+	s.After = func(context.Context) error { return forgetKeys(cfg, p.Now) }
 	return s, closer, nil
 }
 

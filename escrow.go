@@ -253,8 +253,18 @@ type retireOptions struct {
 	population string
 	role       seal.Role
 	number     int
-	left       func(ctx context.Context, tenant string, until seal.Day) (uint64, error) // data keys of days up to until
+	left       func(ctx context.Context, tenant string, key seal.SeatKey) (keysLeft, error) // what was sealed to key
 }
+
+// keysLeft is how many data keys were sealed to a role's key, and the latest day that one is of.
+type keysLeft struct {
+	rows   uint64
+	latest seal.Day
+}
+
+// settled is how long after its replacement is on record a role's key stays: ingesters have looked at the registers by then, and
+// what they had begun is in the database.
+const settled = 48 * time.Hour
 
 // retire removes a role's private key that was replaced, when nothing is left that needs it.
 func (k *ceremony) retire(ctx context.Context, o retireOptions, identities presentIdentity) error {
@@ -281,18 +291,21 @@ func (k *ceremony) retire(ctx context.Context, o retireOptions, identities prese
 		if err != nil {
 			return err
 		}
-		// A data key lives for one day of events, which may be an hour ahead of the clock: what was sealed to the old key after it
-		// was replaced is of the next day at the latest.
-		until := seal.DayOf(chain[key.Replaced-1].Time()) + 1
-		if seal.DayOf(k.now()) <= until {
-			return &exitError{exitRefused, fmt.Errorf("this key was in use until %s: it cannot be retired yet", until-1)}
+		// What counts is when the new register was on record, not when it was drafted, which may be weeks before.
+		published, err := k.published(ctx, chain, key.Replaced)
+		if err != nil {
+			return err
 		}
-		n, err := o.left(ctx, k.name, until)
+		if free := published.Add(settled); k.now().Before(free) {
+			return &exitError{exitRefused, fmt.Errorf("this key was replaced at %s: it cannot be retired before %s", published.Format(documentTime), free.Format(documentTime))}
+		}
+		// The rows say which register they were sealed under: also those of an ingester that has not heard of the new one.
+		left, err := o.left(ctx, k.name, key)
 		if err != nil {
 			return fmt.Errorf("ask what still needs this key: %w", err)
 		}
-		if n > 0 {
-			return &exitError{exitRefused, fmt.Errorf("%d data keys of days up to %s may still need this key: it can be retired when they are purged, held ones included", n, until)}
+		if left.rows > 0 {
+			return &exitError{exitRefused, fmt.Errorf("%d data keys, the latest of %s, were sealed to this key: it can be retired when they are purged, held ones included", left.rows, left.latest)}
 		}
 		file := filepath.Join(k.folder(), roleFile(key.Population, key.Role, key.Number))
 		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
@@ -314,6 +327,28 @@ func (k *ceremony) retire(ctx context.Context, o retireOptions, identities prese
 		k.say("%s is removed; remove it from your backups of %s, and destroy its escrow sheets", filepath.Base(file), k.dir)
 		return nil
 	})
+}
+
+// published answers when the register with this number came on record; the chain must be the one on record.
+func (k *ceremony) published(ctx context.Context, chain []*seal.Register, number int) (time.Time, error) {
+	log, err := audit.Open(ctx, k.record, k.now)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer log.Close()
+	entries, err := log.Entries(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if _, err := k.compareRecord(entries, chain, len(chain)+1); err != nil {
+		return time.Time{}, err
+	}
+	for _, e := range entries {
+		if e.Kind == audit.RegisterChanged && digestOfNote([]byte(e.Body)) == chain[number-1].Digest() {
+			return e.At, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("register %d of %s is not on record", number, k.name)
 }
 
 type holderOptions struct {

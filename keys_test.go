@@ -392,10 +392,10 @@ func TestKeysStory(t *testing.T) {
 	o.whole(8, "chair.a", "chair.b", "manager.a")
 
 	// An old key goes when nothing needs it, and not before.
-	left := uint64(3)
-	retire := retireOptions{role: seal.HR, number: 1, left: func(_ context.Context, tenant string, until seal.Day) (uint64, error) {
-		if want := "2026-12-23"; until.String() != want || tenant != "skola" {
-			t.Errorf("asked about %s %s", tenant, until)
+	left := keysLeft{3, seal.DayOf(o.at)}
+	retire := retireOptions{role: seal.HR, number: 1, left: func(_ context.Context, tenant string, key seal.SeatKey) (keysLeft, error) {
+		if key.Number != 1 || key.Replaced < 2 || key.Role != seal.HR || tenant != "skola" {
+			t.Errorf("asked about %s %d to %d", tenant, key.Number, key.Replaced)
 		}
 		return left, nil
 	}}
@@ -404,10 +404,9 @@ func TestKeysStory(t *testing.T) {
 		do   func()
 	}{
 		"the key in use":  {"is in use", func() { retire.number = 6 }},
-		"of the same day": {"cannot be retired yet", func() { retire.number = 1 }},
 		"with data left":  {"3 data keys", func() { o.at = o.at.AddDate(0, 0, 5) }},
 		"nobody can be asked": {"no database", func() {
-			retire.left = func(context.Context, string, seal.Day) (uint64, error) { return 0, errors.New("no database") }
+			retire.left = func(context.Context, string, seal.SeatKey) (keysLeft, error) { return keysLeft{}, errors.New("no database") }
 		}},
 	} {
 		saved := retire
@@ -422,7 +421,7 @@ func TestKeysStory(t *testing.T) {
 		}
 		retire, o.at = saved, savedAt
 	}
-	left, o.at = 0, o.at.AddDate(0, 4, 0)
+	left, o.at = keysLeft{}, o.at.AddDate(0, 4, 0)
 	o.must(o.retire(ctx, retire, o.here("hr.b")[0]))
 	if o.opens("hr.b", before, b) || !o.opens("hr.b", after, b) {
 		t.Error("the retired key opens, or another does not")
@@ -565,7 +564,7 @@ func TestKeysCrashBetweenEveryTwoSteps(t *testing.T) {
 	})
 	base.at = base.at.AddDate(0, 0, 100)
 	each("retire", func(o *keyTown) error {
-		return o.retire(ctx, retireOptions{role: seal.HR, number: 1, left: func(context.Context, string, seal.Day) (uint64, error) { return 0, nil }}, o.here("hr.b")[0])
+		return o.retire(ctx, retireOptions{role: seal.HR, number: 1, left: func(context.Context, string, seal.SeatKey) (keysLeft, error) { return keysLeft{}, nil }}, o.here("hr.b")[0])
 	}, func(o *keyTown) { o.whole(3, "hr.b", "manager.b") })
 	base.must(base.runRotate(ctx, []string{"hr"}, "", false, nil))
 	each("abandon", func(o *keyTown) error {
@@ -1063,7 +1062,7 @@ func TestDataKeysLeft(t *testing.T) {
 	config := DefaultConfig()
 	config.Engine.DataDir = filepath.Join(t.TempDir(), "engine")
 	ctx := t.Context()
-	if _, err := dataKeysLeft(ctx, config, "norrbo", 20_000); err == nil {
+	if _, err := dataKeysLeft(ctx, config, "norrbo", seal.SeatKey{Number: 1, Replaced: 2}); err == nil {
 		t.Error("a database without tables says that nothing is left")
 	}
 	if err := runMigrate(ctx, io.Discard, config, migrateOptions{}); err != nil {
@@ -1074,19 +1073,27 @@ func TestDataKeysLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, table := range []string{"web_keys", "mail_keys", "held_keys"} {
-		if err := db.Exec(ctx, "INSERT INTO "+table+" (day, tenant, tag, key) SELECT toDate(20000 + number), 'norrbo', toFixedString('t', 16), toFixedString(toString(number), 16) FROM numbers(3)", nil); err != nil {
+		if err := db.Exec(ctx, "INSERT INTO "+table+" (day, tenant, tag, key, register) SELECT toDate(20000 + number), 'norrbo', toFixedString('t', 16), toFixedString(toString(number), 16), number + 1 FROM numbers(3)", nil); err != nil {
 			t.Fatal(err)
 		}
+	}
+	type registers struct{ from, replaced int }
+	for r, want := range map[registers]keysLeft{{1, 2}: {3, 20_000}, {1, 3}: {6, 20_001}, {2, 4}: {6, 20_002}, {3, 9}: {3, 20_002}, {4, 5}: {0, 0}} {
+		if left, err := dataKeysLeft(ctx, config, "norrbo", seal.SeatKey{Number: r.from, Replaced: r.replaced}); err != nil || left != want {
+			t.Errorf("of registers %v there are %+v, want %+v: %v", r, left, want, err)
+		}
+	}
+	if left, err := dataKeysLeft(ctx, config, "soderbo", seal.SeatKey{Number: 1, Replaced: 9}); err != nil || left.rows != 0 {
+		t.Errorf("of another tenant there are %d: %v", left.rows, err)
+	}
+	// A row of an ingester that does not say: it may have been sealed to any key.
+	if err := db.Exec(ctx, "INSERT INTO web_keys (day, tenant, tag, key) VALUES ('2026-01-01', 'soderbo', 't', 'k')", nil); err != nil {
+		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for until, want := range map[seal.Day]uint64{19_999: 0, 20_000: 3, 20_001: 6, 30_000: 9} {
-		if n, err := dataKeysLeft(ctx, config, "norrbo", until); err != nil || n != want {
-			t.Errorf("up to %s there are %d: %v", until, n, err)
-		}
-	}
-	if n, err := dataKeysLeft(ctx, config, "soderbo", 30_000); err != nil || n != 0 {
-		t.Errorf("of another tenant there are %d: %v", n, err)
+	if left, err := dataKeysLeft(ctx, config, "soderbo", seal.SeatKey{Number: 1, Replaced: 9}); err != nil || left.rows != 1 {
+		t.Errorf("of a register that is not known there are %d: %v", left.rows, err)
 	}
 }

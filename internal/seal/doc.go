@@ -47,8 +47,10 @@
 //	check    = HKDF-Expand(K(day), "lookup check", 16)
 //
 // Without K(day) a tag names nobody, and the tags of two days, tenants or subjects have nothing in common. Whoever has K(day) and a
-// list of staff can compute the tags of that day and all later ones, of no earlier one: purge moves the key on. It is held by
-// ingest and by the gate, in one file with the key of origin, which makes no tags and is not moved on: it marks data keys as ours.
+// list of staff can compute the tags of that day and all later ones, of no earlier one: whoever holds a copy must move it on
+// ([LookupKey.Forget]). Ingest and every purge do that with the copy on their machine; one on a machine with neither stays as it
+// is. It is held by ingest and by the gate, in one file with the key of origin, which makes no tags and is not moved on: it marks
+// data keys as ours.
 //
 // # Data keys
 //

@@ -84,10 +84,11 @@ type personName struct {
 }
 
 type person struct {
-	group   Group
-	subject []byte
-	sealer  *seal.Sealer
-	slots   []uint32
+	group    Group
+	subject  []byte
+	sealer   *seal.Sealer
+	register uint32 // the number of the one that the sealer is of
+	slots    []uint32
 }
 
 type dayKind struct {
@@ -139,7 +140,8 @@ func (c *Collector) Person(g Group, subject []byte) PersonRef {
 		return p
 	}
 	p := PersonRef(len(c.people))
-	c.people = append(c.people, person{group: g, subject: slices.Clone(subject), sealer: c.writer.sealer(g)})
+	sealer, register := c.writer.sealer(g)
+	c.people = append(c.people, person{group: g, subject: slices.Clone(subject), sealer: sealer, register: register})
 	c.names[personName{g, string(subject)}] = p
 	return p
 }
@@ -513,6 +515,7 @@ func (c *Collector) keyBlock(dk dayKind, slots []uint32, keys []*liveKey) (Block
 		tenants, populations, all []string
 		tags, ids                 [][]byte
 		shares                    [4][][]byte
+		registers                 []uint32
 	)
 	for _, at := range slots {
 		row := keys[at].pending()
@@ -526,10 +529,11 @@ func (c *Collector) keyBlock(dk dayKind, slots []uint32, keys []*liveKey) (Block
 		for i := range shares {
 			shares[i] = append(shares[i], row.Shares[i])
 		}
+		registers = append(registers, who.register) // a key is drawn by one sealer, which is of one register
 		c.pending[dk] = append(c.pending[dk], keys[at])
 	}
 	return Block{Table: dk.kind + "_keys", Day: dk.day.Time(), Rows: len(days),
-		Columns: []any{days, tenants, populations, all, tags, ids, shares[0], shares[1], shares[2], shares[3]}}, len(days) > 0
+		Columns: []any{days, tenants, populations, all, tags, ids, shares[0], shares[1], shares[2], shares[3], registers}}, len(days) > 0
 }
 
 func (c *Collector) capsuleBlock(dk dayKind, capsules []capsule, keys []*liveKey, w Watermark) Block {

@@ -59,7 +59,8 @@ type PurgeSchedule struct {
 	Logger *slog.Logger
 	// Before runs before every purge: it places the holds that decisions ask for. If it fails, nothing is purged.
 	Before func(context.Context) error
-	// After runs after every purge, good or bad: it forgets the keys of days that no row can be of any more.
+	// After runs after every purge, good or bad: it is for forgetting the keys of days that no row can be of any more. nil: nothing is
+	// forgotten here.
 	After func(context.Context) error
 
 	mu     sync.Mutex
@@ -122,7 +123,7 @@ func (s *PurgeSchedule) Run(ctx context.Context) error {
 	}
 }
 
-// Once purges, looks for what is overdue, and forgets.
+// Once purges, looks for what is overdue, and calls After.
 func (s *PurgeSchedule) Once(ctx context.Context) {
 	began := s.Purger.Now()
 	s.runs.Inc()

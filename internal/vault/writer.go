@@ -47,10 +47,10 @@ func NewWriter(registers *Registers, lookup *Lookup, ring *Keyring) (*Writer, er
 // Seals says whether events of anybody are sealed at all.
 func (w *Writer) Seals() bool { return w != nil && w.registers.any() }
 
-// sealer is what makes data keys of a group, or nil.
-func (w *Writer) sealer(g Group) *seal.Sealer {
+// sealer is what makes data keys of a group, or nil, and the number of the register that it is of.
+func (w *Writer) sealer(g Group) (*seal.Sealer, uint32) {
 	if w == nil {
-		return nil
+		return nil, 0
 	}
-	return w.registers.Sealer(g.Tenant, g.Population)
+	return w.registers.sealer(g.Tenant, g.Population)
 }

@@ -1,1 +1,1 @@
-INSERT INTO mail_keys (day, tenant, population, unit, tag, key, manager, hr, security, gate)
+INSERT INTO mail_keys (day, tenant, population, unit, tag, key, manager, hr, security, gate, register)

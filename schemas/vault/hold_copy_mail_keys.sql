@@ -1,6 +1,6 @@
 -- Copies what a hold keeps of a day's keys, as sealed as it is. What is there already is not copied again.
-INSERT INTO held_keys (hold, kind, day, tenant, population, unit, tag, key, manager, hr, security, gate)
-SELECT {hold:String}, 'mail', day, tenant, population, unit, tag, key, manager, hr, security, gate
+INSERT INTO held_keys (hold, kind, day, tenant, population, unit, tag, key, manager, hr, security, gate, register)
+SELECT {hold:String}, 'mail', day, tenant, population, unit, tag, key, manager, hr, security, gate, register
 FROM mail_keys
 WHERE day = {day:Date}
   AND (  (tenant, tag) IN (SELECT tenant, tag FROM holds WHERE hold = {hold:String} AND kind = 'mail' AND day = {day:Date} AND tag != toFixedString('', 16))

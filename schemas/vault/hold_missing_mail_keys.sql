@@ -1,7 +1,7 @@
 -- How many keys a hold keeps of a day, and how many of them are not among its copies, byte for byte.
 SELECT uniqExact(key) AS rows,
-    uniqExactIf(key, (tenant, tag, key, sipHash128(population, unit, manager, hr, security, gate)) NOT IN
-        (SELECT tenant, tag, key, sipHash128(population, unit, manager, hr, security, gate) FROM held_keys WHERE hold = {hold:String} AND kind = 'mail' AND day = {day:Date})) AS missing
+    uniqExactIf(key, (tenant, tag, key, sipHash128(population, unit, manager, hr, security, gate, register)) NOT IN
+        (SELECT tenant, tag, key, sipHash128(population, unit, manager, hr, security, gate, register) FROM held_keys WHERE hold = {hold:String} AND kind = 'mail' AND day = {day:Date})) AS missing
 FROM mail_keys
 WHERE day = {day:Date}
   AND (  (tenant, tag) IN (SELECT tenant, tag FROM holds WHERE hold = {hold:String} AND kind = 'mail' AND day = {day:Date} AND tag != toFixedString('', 16))
