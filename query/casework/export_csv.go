@@ -25,24 +25,41 @@ func (s Sheet) CSV(w io.Writer) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	b := bufio.NewWriter(w)
-	b.WriteString(byteOrderMark)
-	line := func(n int, value func(int) string) {
-		for i := range n {
-			if i > 0 {
-				b.WriteRune(csvComma)
-			}
-			b.WriteByte('"')
-			b.WriteString(strings.ReplaceAll(Neutral(value(i)), `"`, `""`))
-			b.WriteByte('"')
-		}
-		b.WriteString("\r\n")
-	}
-	line(len(s.Columns), func(i int) string { return s.Columns[i].header() })
+	c := newCSVWriter(w, s.Columns)
 	for _, r := range s.Rows {
-		line(len(r), func(i int) string { return r[i] })
+		c.line(r)
 	}
-	if err := b.Flush(); err != nil {
+	return c.flush()
+}
+
+// A csvWriter writes a sheet line by line.
+type csvWriter struct{ b *bufio.Writer }
+
+func newCSVWriter(w io.Writer, columns []Column) csvWriter {
+	c := csvWriter{bufio.NewWriter(w)}
+	c.b.WriteString(byteOrderMark)
+	names := make([]string, len(columns))
+	for i, column := range columns {
+		names[i] = column.header()
+	}
+	c.line(names)
+	return c
+}
+
+func (c csvWriter) line(values []string) {
+	for i, v := range values {
+		if i > 0 {
+			c.b.WriteRune(csvComma)
+		}
+		c.b.WriteByte('"')
+		c.b.WriteString(strings.ReplaceAll(Neutral(v), `"`, `""`))
+		c.b.WriteByte('"')
+	}
+	c.b.WriteString("\r\n")
+}
+
+func (c csvWriter) flush() error {
+	if err := c.b.Flush(); err != nil {
 		return fmt.Errorf("write rows as CSV: %w", err)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -227,8 +228,13 @@ func (g *Gate) exportFiles(v *view, rows []Row, o ExportOptions, now time.Time) 
 		fileOf("readme.txt", []byte(exportReadme)), fileOf("decision.note", v.Signed), fileOf("checkpoint.note", checkpoint.Note),
 	}
 	files = append(files, rowFiles(rows)...)
+	size := len(v.Signed) + len(checkpoint.Note)
+	document := func(name string, content []byte) {
+		size += len(content)
+		files = append(files, fileOf(name, content))
+	}
 	for i, r := range v.chain {
-		files = append(files, fileOf(fmt.Sprintf("register/%04d.note", r.Number()), v.notes[i]))
+		document(fmt.Sprintf("register/%04d.note", r.Number()), v.notes[i])
 	}
 	for _, signed := range v.Acts {
 		a, err := openAct(signed, v.Decision, v.Digest, v.chain)
@@ -236,7 +242,7 @@ func (g *Gate) exportFiles(v *view, rows []Row, o ExportOptions, now time.Time) 
 			continue // an act that does not count does not go out as one that does
 		}
 		digest := seal.DigestOf(signed)
-		files = append(files, fileOf(fmt.Sprintf("acts/%s-%x.note", actWord(a.Type), digest[:6]), signed))
+		document(fmt.Sprintf("acts/%s-%x.note", actWord(a.Type), digest[:6]), signed)
 	}
 	for _, r := range v.record {
 		if r.Case != v.Decision.Case && !registers(r, v.chain) {
@@ -246,7 +252,10 @@ func (g *Gate) exportFiles(v *view, rows []Row, o ExportOptions, now time.Time) 
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, fileOf(fmt.Sprintf("record/%04d-%09d.proof", r.Segment, r.Index), proof.Encode()))
+		document(fmt.Sprintf("record/%04d-%09d.proof", r.Segment, r.Index), proof.Encode())
+	}
+	if size > maxExportDocuments || len(files)+3 > maxExportFiles {
+		return nil, errors.New("the case has more documents than an export holds")
 	}
 	html, err := page.Page().HTML()
 	if err != nil {
@@ -264,23 +273,52 @@ func (g *Gate) exportFiles(v *view, rows []Row, o ExportOptions, now time.Time) 
 
 // answered finds the lookup that answered these rows, all of them and in this order: the record has their digest.
 func answered(rows []Row, d *Decision, decision seal.Digest, record []audit.Record) (audit.Record, bool) {
+	a := answersOf(d, decision, record)
+	var line []byte
+	for _, row := range rows {
+		line = row.AppendJSON(line[:0])
+		a.add(line)
+	}
+	return a.found()
+}
+
+// answers are the lookups of a decision that some rows may be the answer of; each row tells more.
+type answers []*answer
+
+type answer struct {
+	of     audit.Record
+	sum    hash.Hash
+	digest string
+}
+
+func answersOf(d *Decision, decision seal.Digest, record []audit.Record) answers {
 	nonce, err := base64.StdEncoding.DecodeString(d.Nonce)
 	if err != nil {
-		return audit.Record{}, false
+		return nil
 	}
+	var list answers
 	for _, r := range slices.Backward(record) {
 		intent, digest, ok := strings.Cut(r.Body, "\n")
 		if r.Kind != audit.LookupResult || r.Document != decision.String() || !ok {
 			continue
 		}
-		sum := hmac.New(sha256.New, append(append(slices.Clone(nonce), intent...), 0))
-		var line []byte
-		for _, row := range rows {
-			line = append(row.AppendJSON(line[:0]), '\n')
-			sum.Write(line)
-		}
-		if seal.Digest(sum.Sum(nil)).String() == strings.TrimSpace(digest) {
-			return r, true
+		list = append(list, &answer{r, hmac.New(sha256.New, append(append(slices.Clone(nonce), intent...), 0)), strings.TrimSpace(digest)})
+	}
+	return list
+}
+
+// add adds a row as JSON, without the end of the line.
+func (a answers) add(line []byte) {
+	for _, one := range a {
+		one.sum.Write(line)
+		one.sum.Write([]byte{'\n'})
+	}
+}
+
+func (a answers) found() (audit.Record, bool) {
+	for _, one := range a {
+		if seal.Digest(one.sum.Sum(nil)).String() == one.digest {
+			return one.of, true
 		}
 	}
 	return audit.Record{}, false

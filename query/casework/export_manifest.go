@@ -19,8 +19,10 @@ const (
 	MaxExport = 4 << 30
 
 	maxExportFiles = 2000
-	manifestName   = "manifest.note" // signed; it can't name itself
-	madeName       = "made.proof"    // that the record holds the manifest's digest; made after it
+	// maxExportDocuments is the most bytes that decision, acts, registers and proofs have together.
+	maxExportDocuments = 12 << 20
+	manifestName       = "manifest.note" // signed; it can't name itself
+	madeName           = "made.proof"    // that the record holds the manifest's digest; made after it
 )
 
 // archiveNameForm is what a file in an export can be called: at most one folder, no dots but the one before the ending.

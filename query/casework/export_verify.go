@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"slices"
 	"strings"
@@ -29,7 +30,9 @@ type ExportReport struct {
 }
 
 // VerifyExport checks an archive with nothing but itself and the key of the record, which trust pins; a zero trust takes the key
-// that the archive names, which proves less: see [ExportReport.Pinned]. It answers every fault that it finds, joined:
+// that the archive names, which proves less: see [ExportReport.Pinned]. It goes in the order below, answers every fault of one step, joined,
+// and does not go on after faults: rows are not read before it is certain that they are what somebody signed for. Whatever the
+// archive holds, it needs no more memory than for a few of the longest rows, and no more than some seconds before it knows who made it:
 //
 //   - files: exactly those of the manifest, each of its size and digest, none twice, none that would leave its folder;
 //   - the manifest is signed by an investigator of the decision, and the record holds its digest (export.made);
@@ -42,16 +45,43 @@ func VerifyExport(r io.ReaderAt, size int64, trust audit.Trust) (ExportReport, e
 	if err := v.open(r, size); err != nil {
 		return ExportReport{}, fmt.Errorf("verify an export: %w", err)
 	}
-	v.trustIn(trust)
-	v.readChain()
-	v.readDecision()
-	v.readRecord()
-	v.judge()
-	v.readRows()
+	for _, step := range []func(){
+		v.compareSmall,
+		func() { v.trustIn(trust); v.readChain(); v.readDecision(); v.readRecord(); v.judge() },
+		v.readRows,
+	} {
+		if len(v.faults) == 0 {
+			step()
+		}
+	}
 	if err := errors.Join(v.faults...); err != nil {
 		return v.report, fmt.Errorf("verify an export: %w", err)
 	}
 	return v.report, nil
+}
+
+const (
+	// maxDirectory is the most bytes that are read to know which files an archive has.
+	maxDirectory = 2 << 20
+	// maxSmallFiles is the most bytes that all files but the rows have together.
+	maxSmallFiles = 64 << 20
+)
+
+// A budget reads so many bytes, and then nothing: what an archive's table of contents says costs memory before anybody has seen it.
+type budget struct {
+	r    io.ReaderAt
+	left int64 // below 0: without end
+}
+
+func (b *budget) ReadAt(p []byte, off int64) (int, error) {
+	if b.left < 0 {
+		return b.r.ReadAt(p, off)
+	}
+	if b.left -= int64(len(p)); b.left < 0 {
+		b.left = 0
+		return 0, errors.New("its table of contents is too long")
+	}
+	return b.r.ReadAt(p, off)
 }
 
 type verification struct {
@@ -65,6 +95,8 @@ type verification struct {
 	decision *Decision
 	digest   seal.Digest
 	acts     [][]byte
+
+	documents int64 // bytes of those that were read
 }
 
 func (v *verification) fault(format string, args ...any) {
@@ -73,10 +105,12 @@ func (v *verification) fault(format string, args ...any) {
 
 // open reads the table of contents and the manifest, and checks every file against it.
 func (v *verification) open(r io.ReaderAt, size int64) error {
-	z, err := zip.NewReader(r, size)
+	contents := &budget{r, maxDirectory}
+	z, err := zip.NewReader(contents, size)
 	if err != nil {
-		return errors.New("this is not a zip archive, or it was cut")
+		return errors.New("this is not a zip archive, or it was cut, or it has a longer table of contents than an export has")
 	}
+	contents.left = -1
 	if len(z.File) > maxExportFiles+2 {
 		return errors.New("it holds too many files")
 	}
@@ -104,12 +138,10 @@ func (v *verification) open(r io.ReaderAt, size int64) error {
 		return err
 	}
 	for _, m := range v.report.Manifest.Files {
-		f := v.files[m.Name]
-		if f == nil {
+		switch f := v.files[m.Name]; {
+		case f == nil:
 			v.fault("%s is missing", m.Name)
-			continue
-		}
-		if n, digest, err := hashed(f, m.Size); err != nil || n != m.Size || digest != m.SHA256 {
+		case f.UncompressedSize64 != uint64(m.Size):
 			v.fault("%s is not what the manifest says: it was changed", m.Name)
 		}
 	}
@@ -120,6 +152,25 @@ func (v *verification) open(r io.ReaderAt, size int64) error {
 	}
 	return nil
 }
+
+// compareSmall compares everything but the rows with the manifest.
+func (v *verification) compareSmall() {
+	var total int64
+	for _, m := range v.report.Manifest.Files {
+		if isRows(m.Name) {
+			continue
+		}
+		if total += m.Size; total > maxSmallFiles {
+			v.fault("it holds more beside the rows than an export holds")
+			return
+		}
+		if n, digest, err := hashed(v.files[m.Name], m.Size); err != nil || n != m.Size || digest != m.SHA256 {
+			v.fault("%s is not what the manifest says: it was changed", m.Name)
+		}
+	}
+}
+
+func isRows(name string) bool { return name == "rows.json" || name == "rows.csv" }
 
 // hashed reads at most most bytes and one: what unpacks to more than the manifest says is refused before it fills anything.
 func hashed(f *zip.File, most int64) (int64, seal.Digest, error) {
@@ -150,19 +201,23 @@ func (v *verification) content(name string, most int64) ([]byte, error) {
 	return text, nil
 }
 
-// under answers the contents of the files of a folder, by name.
-func (v *verification) under(folder string, most int64) (names []string, texts [][]byte) {
+// under calls each with the contents of the files of a folder, in the order of their names.
+func (v *verification) under(folder string, most int64, each func(name string, text []byte)) {
 	for _, m := range v.report.Manifest.Files {
-		if strings.HasPrefix(m.Name, folder+"/") {
-			text, err := v.content(m.Name, most)
-			if err != nil {
-				v.faults = append(v.faults, err)
-				continue
-			}
-			names, texts = append(names, m.Name), append(texts, text)
+		if !strings.HasPrefix(m.Name, folder+"/") {
+			continue
 		}
+		if v.documents += m.Size; v.documents > maxExportDocuments {
+			v.fault("it has more documents than an export holds")
+			return
+		}
+		text, err := v.content(m.Name, most)
+		if err != nil {
+			v.faults = append(v.faults, err)
+			continue
+		}
+		each(m.Name, text)
 	}
-	return names, texts
 }
 
 func (v *verification) trustIn(pinned audit.Trust) {
@@ -184,7 +239,8 @@ func (v *verification) trustIn(pinned audit.Trust) {
 }
 
 func (v *verification) readChain() {
-	_, notes := v.under("register", seal.MaxDocument)
+	var notes [][]byte
+	v.under("register", seal.MaxDocument, func(_ string, text []byte) { notes = append(notes, text) })
 	chain, err := seal.OpenChain(notes)
 	if err != nil || len(chain) == 0 {
 		v.fault("the registers of holders: %w", errors.Join(err, emptyChain(chain)))
@@ -221,25 +277,23 @@ func (v *verification) readDecision() {
 	} else if _, _, err := seal.Open(v.signed, maker.Key); err != nil {
 		v.fault("manifest.note: %w", err)
 	}
-	names, acts := v.under("acts", seal.MaxDocument+64<<10)
-	for i, act := range acts {
+	v.under("acts", seal.MaxDocument+64<<10, func(name string, act []byte) {
 		if _, err := openAct(act, d, v.digest, v.chain); err != nil {
-			v.fault("%s: %w", names[i], err)
+			v.fault("%s: %w", name, err)
 		}
-	}
-	v.acts = acts
+		v.acts = append(v.acts, act)
+	})
 }
 
 func (v *verification) readRecord() {
-	names, texts := v.under("record", 1<<18)
-	for i, text := range texts {
+	v.under("record", 1<<18, func(name string, text []byte) {
 		r, err := v.proved(text)
 		if err != nil {
-			v.fault("%s: %w", names[i], err)
-			continue
+			v.fault("%s: %w", name, err)
+			return
 		}
 		v.report.Entries = append(v.report.Entries, r)
-	}
+	})
 	slices.SortStableFunc(v.report.Entries, func(a, b audit.Record) int {
 		if a.Segment != b.Segment {
 			return a.Segment - b.Segment
@@ -306,35 +360,121 @@ func (v *verification) judge() {
 	v.report.Approvals = s.Approvals
 }
 
+// readRows reads the rows twice, a row at a time: what they are, and whether the table has the same.
 func (v *verification) readRows() {
-	object, err := v.content("rows.json", MaxExport)
-	if err != nil {
-		v.faults = append(v.faults, err)
-		return
+	columns := newLayout()
+	answers := answersOf(v.decision, v.digest, v.report.Entries)
+	object, err := v.stream("rows.json")
+	if err == nil {
+		err = scanRows(object, func(r Row, line []byte) error {
+			columns.note(r)
+			answers.add(line)
+			return nil
+		})
 	}
-	rows, err := ParseRows(object)
-	if err != nil {
+	if err = errors.Join(err, object.close(err == nil)); err != nil {
 		v.fault("rows.json: %w", err)
 		return
 	}
-	v.report.Rows = len(rows)
-	if len(rows) != v.report.Manifest.Rows {
-		v.fault("it holds %d rows, the manifest says %d", len(rows), v.report.Manifest.Rows)
+	v.report.Rows = columns.rows
+	if columns.rows != v.report.Manifest.Rows {
+		v.fault("it holds %d rows, the manifest says %d", columns.rows, v.report.Manifest.Rows)
 	}
-	if table, err := v.content("rows.csv", MaxExport); err != nil {
-		v.faults = append(v.faults, err)
-	} else {
-		var again bytes.Buffer
-		if err := SheetOf(rows).CSV(&again); err != nil || !bytes.Equal(again.Bytes(), table) {
-			v.fault("rows.csv and rows.json do not hold the same rows")
-		}
-	}
-	if v.decision == nil {
-		return
-	}
-	if r, ok := answered(rows, v.decision, v.digest, v.report.Entries); ok {
+	if r, ok := answers.found(); ok {
 		v.report.Answered = r
 	} else {
 		v.fault("rows.json: by the record, no lookup of this case answered these rows")
 	}
+	v.compareTable(columns.columns())
+}
+
+// compareTable writes the table anew and compares it with the one that is there.
+func (v *verification) compareTable(columns []Column) {
+	object, err := v.stream("rows.json")
+	if err != nil {
+		v.fault("rows.json: %w", err)
+		return
+	}
+	table, err := v.stream("rows.csv")
+	if err != nil {
+		v.fault("rows.csv: %w", errors.Join(err, object.close(false)))
+		return
+	}
+	same := &comparing{r: table}
+	sheet := newCSVWriter(same, columns)
+	err = scanRows(object, func(r Row, _ []byte) error {
+		sheet.line(valuesOf(r, columns))
+		return same.err
+	})
+	if err == nil {
+		err = sheet.flush()
+	}
+	if _, end := io.ReadFull(table, make([]byte, 1)); err != nil || !errors.Is(end, io.EOF) {
+		err = errors.New("rows.csv and rows.json do not hold the same rows")
+	}
+	if fault := errors.Join(object.close(err == nil), table.close(err == nil)); fault != nil {
+		v.fault("rows.csv: %w", fault)
+	}
+	if err != nil {
+		v.faults = append(v.faults, err)
+	}
+}
+
+// comparing is written what is to be read from r.
+type comparing struct {
+	r   io.Reader
+	b   [4096]byte
+	err error
+}
+
+func (c *comparing) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0 && c.err == nil; {
+		part := rest[:min(len(rest), len(c.b))]
+		n, err := io.ReadFull(c.r, c.b[:len(part)])
+		if err != nil || !bytes.Equal(c.b[:n], part) {
+			c.err = errors.New("it is another")
+		}
+		rest = rest[len(part):]
+	}
+	if c.err != nil {
+		return 0, c.err
+	}
+	return len(p), nil
+}
+
+// A stream is a file of the archive that is read once, and compared with the manifest at its end.
+type stream struct {
+	io.Reader
+	file io.ReadCloser
+	of   ManifestFile
+	sum  hash.Hash
+	n    *counting
+}
+
+func (v *verification) stream(name string) (*stream, error) {
+	s := &stream{sum: sha256.New()}
+	i := slices.IndexFunc(v.report.Manifest.Files, func(m ManifestFile) bool { return m.Name == name })
+	if i < 0 {
+		return s, errors.New("the manifest does not name it")
+	}
+	s.of = v.report.Manifest.Files[i]
+	var err error
+	if s.file, err = v.files[name].Open(); err != nil {
+		return s, errors.New("it can't be read")
+	}
+	s.n = &counting{w: s.sum}
+	s.Reader = io.TeeReader(io.LimitReader(s.file, s.of.Size+1), s.n)
+	return s, nil
+}
+
+// close ends s; if it was read to its end, it must be what the manifest says.
+func (s *stream) close(whole bool) error {
+	if s.file == nil {
+		return nil
+	}
+	err := s.file.Close()
+	if err == nil && whole && (s.n.n != s.of.Size || seal.Digest(s.sum.Sum(nil)) != s.of.SHA256) {
+		err = errors.New("it is not what the manifest says: it was changed")
+	}
+	return err
 }

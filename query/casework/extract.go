@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -72,30 +73,60 @@ func labels() map[string]Phrase {
 
 // SheetOf lays rows out as a table: the columns are the fields that any row has, in the order of [Names].
 func SheetOf(rows []Row) Sheet {
-	there := map[string]bool{}
+	l := newLayout()
 	for _, r := range rows {
-		for _, f := range r {
-			there[f.Name] = true
-		}
+		l.note(r)
 	}
-	s, label := Sheet{}, labels()
-	at := map[string]int{}
-	for _, name := range Names() {
-		if there[name] || len(rows) == 0 {
-			at[name] = len(s.Columns)
-			s.Columns = append(s.Columns, Column{name, label[name]})
-		}
-	}
+	s := Sheet{Columns: l.columns()}
 	for _, r := range rows {
-		values := make([]string, len(s.Columns))
-		for _, f := range r {
-			if i, ok := at[f.Name]; ok {
-				values[i] = f.text()
-			}
-		}
-		s.Rows = append(s.Rows, values)
+		s.Rows = append(s.Rows, valuesOf(r, s.Columns))
 	}
 	return s
+}
+
+// A layout finds out which columns rows need, row by row.
+type layout struct {
+	known, there map[string]bool
+	rows         int
+}
+
+func newLayout() *layout {
+	l := &layout{known: map[string]bool{}, there: map[string]bool{}}
+	for _, name := range Names() {
+		l.known[name] = true
+	}
+	return l
+}
+
+func (l *layout) note(r Row) {
+	l.rows++
+	for _, f := range r {
+		if l.known[f.Name] {
+			l.there[f.Name] = true
+		}
+	}
+}
+
+// columns are those that any row has; all of them if there is no row.
+func (l *layout) columns() []Column {
+	var list []Column
+	label := labels()
+	for _, name := range Names() {
+		if l.there[name] || l.rows == 0 {
+			list = append(list, Column{name, label[name]})
+		}
+	}
+	return list
+}
+
+func valuesOf(r Row, columns []Column) []string {
+	values := make([]string, len(columns))
+	for _, f := range r {
+		if i := slices.IndexFunc(columns, func(c Column) bool { return c.Name == f.Name }); i >= 0 {
+			values[i] = f.text()
+		}
+	}
+	return values
 }
 
 // text is the value as people read it; a list has commas.
@@ -122,7 +153,9 @@ func WriteRows(w io.Writer, rows []Row) error {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		line = r.AppendJSON(append(line[:0], '\n'))
+		if line = r.AppendJSON(append(line[:0], '\n')); len(line) > maxRow {
+			return fmt.Errorf("write rows: row %d has more than %d bytes", i+1, maxRow)
+		}
 		b.Write(line)
 	}
 	b.WriteString("\n]\n")
@@ -132,30 +165,72 @@ func WriteRows(w io.Writer, rows []Row) error {
 	return nil
 }
 
+// maxRow is the most bytes that one row has as JSON: some times the longest line that is read.
+const maxRow = 4 << 20
+
 var errNotRows = errors.New("read rows: this is not what tillsyn writes")
 
 // ParseRows reads what [WriteRows] wrote, and nothing else.
 func ParseRows(text []byte) ([]Row, error) {
-	lines := bytes.Split(text, []byte("\n"))
-	n := len(lines)
-	if n < 3 || string(lines[0]) != "[" || string(lines[n-2]) != "]" || len(lines[n-1]) > 0 {
-		return nil, errNotRows
-	}
 	var rows []Row
-	for i, line := range lines[1 : n-2] {
-		if i < n-4 {
-			var ok bool
-			if line, ok = bytes.CutSuffix(line, []byte(",")); !ok {
-				return nil, errNotRows
-			}
-		}
-		r, err := parseRow(line)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, r)
+	err := scanRows(bytes.NewReader(text), func(r Row, _ []byte) error { rows = append(rows, r); return nil })
+	if err != nil {
+		return nil, err
 	}
 	return rows, nil
+}
+
+// scanRows is [ParseRows] one row at a time, in the memory that one row needs; each also gets the row as it was written.
+func scanRows(from io.Reader, each func(r Row, line []byte) error) error {
+	in := bufio.NewReaderSize(from, 64<<10)
+	var long []byte
+	next := func() ([]byte, error) {
+		long = long[:0]
+		for {
+			part, err := in.ReadSlice('\n')
+			switch {
+			case err == nil && len(long) == 0:
+				return part[:len(part)-1], nil
+			case err == nil || errors.Is(err, bufio.ErrBufferFull):
+				long = append(long, part...)
+			default:
+				return nil, errNotRows
+			}
+			if len(long) > maxRow+2 {
+				return nil, fmt.Errorf("%w: a row has more than %d bytes", errNotRows, maxRow)
+			}
+			if err == nil {
+				return long[:len(long)-1], nil
+			}
+		}
+	}
+	if line, err := next(); err != nil || string(line) != "[" {
+		return errNotRows
+	}
+	for first, more := true, false; ; first = false {
+		line, err := next()
+		if err != nil {
+			return err
+		}
+		if string(line) == "]" && !more {
+			break
+		}
+		if !first && !more {
+			return errNotRows
+		}
+		line, more = bytes.CutSuffix(line, []byte(","))
+		r, err := parseRow(line)
+		if err != nil {
+			return err
+		}
+		if err := each(r, line); err != nil {
+			return err
+		}
+	}
+	if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
+		return errNotRows
+	}
+	return nil
 }
 
 func parseRow(line []byte) (Row, error) {
