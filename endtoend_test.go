@@ -72,6 +72,7 @@ func newTestTown(t testing.TB, kafka kafkatest.Listener, ago int, c synthetic.Co
 		t.Fatal(err)
 	}
 	w.roles, w.sealed = ingesttest.NewRoles(t), ingesttest.NewAccount()
+	w.cfg.Audit.Deployment = w.roles.Deployment
 	for _, tenant := range w.cfg.Tenants() {
 		w.roles.WriteRegister(t, w.cfg.Keys.Directory, tenant)
 	}

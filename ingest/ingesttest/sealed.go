@@ -77,8 +77,14 @@ func (r *Roles) Writer(t testing.TB, now func() time.Time, tenants ...string) *v
 	return w
 }
 
+// A Register is the newest register of a tenant that was written, with who can sign the next.
+type Register struct {
+	text    seal.RegisterText
+	signers []*seal.Signer
+}
+
 // WriteRegister writes the first register of a tenant, as 'tillsyn keys init' would leave it, into the folder of keys.
-func (r *Roles) WriteRegister(t testing.TB, dir, tenant string) {
+func (r *Roles) WriteRegister(t testing.TB, dir, tenant string) *Register {
 	t.Helper()
 	recipients := 0
 	recipient := func() string {
@@ -101,19 +107,46 @@ func (r *Roles) WriteRegister(t testing.TB, dir, tenant string) {
 			}
 		}
 	}
-	text.Sort()
-	encoded, err := text.Encode()
+	first := &Register{text, signers}
+	first.write(t, dir)
+	return first
+}
+
+// Follow writes the register that follows r, with another key of HR, into the folder of keys.
+func (r *Register) Follow(t testing.TB, dir string) {
+	t.Helper()
+	encoded, err := r.text.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	note, err := seal.Sign(encoded, signers...)
+	r.text.Number, r.text.Previous = r.text.Number+1, seal.DigestOf(encoded)
+	for i := range r.text.Seats {
+		if s := &r.text.Seats[i]; s.Role == seal.HR {
+			k, err := seal.NewPrivateKey(seal.X25519)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Key = k.Public()
+		}
+	}
+	r.write(t, dir)
+}
+
+func (r *Register) write(t testing.TB, dir string) {
+	t.Helper()
+	r.text.Sort()
+	encoded, err := r.text.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, tenant), 0o700); err != nil {
+	note, err := seal.Sign(encoded, r.signers...)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, tenant, "register-0001.note"), note, 0o600); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, r.text.Tenant), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, r.text.Tenant, fmt.Sprintf("register-%04d.note", r.text.Number)), note, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
