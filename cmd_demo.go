@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goccy/go-yaml"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/urfave/cli/v2"
@@ -18,8 +19,11 @@ import (
 	"tillsyn/ingest"
 	"tillsyn/ingest/category"
 	"tillsyn/ingest/resolve"
+	"tillsyn/internal/durable"
+	"tillsyn/internal/seal"
 	"tillsyn/internal/synthetic"
 	"tillsyn/internal/vault"
+	"tillsyn/query/casework"
 	"tillsyn/schemas"
 )
 
@@ -28,8 +32,10 @@ func demoCommand() *cli.Command {
 		Name:  "demo",
 		Usage: "see it work: a week of a municipality that does not exist, from Kafka to statistics",
 		Description: `Starts a Kafka and a ClickHouse inside this process, makes up three municipalities and a week of their web use,
-sends the proxy log through Kafka, and shows the statistics. Nobody real is in it. The data stay in --dir until
-the next demo; the configuration that it prints works with every other command.
+sends the proxy log through Kafka, and shows the statistics. Nobody real is in it. One of the municipalities has held
+the ceremony of its keys, so what its people did is there too, sealed, and a case is prepared: the commands that it prints
+take it from the request to the record. The data stay in --dir until the next demo; the configuration that it prints works
+with every other command.
 
 Exit codes: 0 done, 1 fault, 2 wrong flags.`,
 		Flags: []cli.Flag{
@@ -64,6 +70,10 @@ const (
 	demoTopic      = "proxy"
 	demoPartitions = 4
 	demoDays       = 7
+
+	demoMember = "utredare" // who asks and looks
+	demoNumber = "DEMO 2026/1"
+	demoDraft  = "draft.yaml"
 )
 
 func runDemo(ctx context.Context, out, errOut io.Writer, o demoOptions) (err error) {
@@ -103,6 +113,15 @@ func runDemo(ctx context.Context, out, errOut io.Writer, o demoOptions) (err err
 	if err != nil {
 		return err
 	}
+	people := filepath.Join(dir, "people")
+	if err := os.Mkdir(people, 0o700); err != nil {
+		return fmt.Errorf("make the demo's folder: %w", err)
+	}
+	tenant := synthetic.Tenants()[0].Name
+	if _, err := weakCeremony(ctx, cfg, tenant, people, seal.X25519, o.now, io.Discard, demoMember); err != nil {
+		return err
+	}
+	step("%s has keys, and six people who hold them", tenant)
 	step("Kafka runs on %s, topic %s", strings.Join(cfg.Kafka.Brokers, ","), demoTopic)
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -121,7 +140,8 @@ func runDemo(ctx context.Context, out, errOut io.Writer, o demoOptions) (err err
 	}
 	step("ClickHouse and ingest run; metrics on http://%s/metrics", metrics)
 
-	if err := produceDemo(ctx, cfg.Kafka.Brokers, town); err != nil {
+	suspect, err := produceDemo(ctx, cfg.Kafka.Brokers, town)
+	if err != nil {
 		return errors.Join(err, stop())
 	}
 	step("sent %d lines of proxy log", o.lines)
@@ -151,6 +171,24 @@ Look around (from another terminal, while this runs, or after it):
   tillsyn --config %[1]s lists lookup www.svt.se
   tillsyn --config %[1]s clickhouse shell
 `, file, from.Format(time.DateOnly))
+	if suspect.Subject != "" {
+		if err := writeDemoDraft(dir, suspect, seal.DayOf(from)+1, seal.DayOf(o.now())-1); err != nil {
+			return errors.Join(err, stop())
+		}
+		fmt.Fprintf(out, `
+Somebody in %[3]q gambles at work. A person is looked at only under a decision of three roles; in a real town each of them has
+a key of their own, at home in three places:
+
+  tillsyn --config %[1]s decision request --identity %[2]s/%[4]s.identity %[5]s
+  tillsyn --config %[1]s decision approve --identity %[2]s/manager.a.identity "%[6]s"
+  tillsyn --config %[1]s decision approve --identity %[2]s/hr.a.identity "%[6]s"
+  tillsyn --config %[1]s decision approve --identity %[2]s/security.a.identity "%[6]s"
+  tillsyn --config %[1]s decision notify --identity %[2]s/%[4]s.identity --told "the union, by telephone" "%[6]s"
+  tillsyn --config %[1]s lookup --identity %[2]s/%[4]s.identity "%[6]s"
+  tillsyn --config %[1]s decision close --identity %[2]s/%[4]s.identity --result "a talk" "%[6]s"
+  tillsyn --config %[1]s audit verify
+`, file, people, suspect.Unit, demoMember, filepath.Join(dir, demoDraft), demoNumber)
+	}
 	if o.once {
 		return stop()
 	}
@@ -198,7 +236,7 @@ func demoConfig(dir string, town *synthetic.Municipality) (Config, error) {
 	}
 	cfg.Ingest.Batch.MaxAge = 2 * time.Second
 	cfg.HTTP.Listen = "127.0.0.1:0"
-	cfg.Log.Level = "warn"
+	cfg.Log.Level = "error" // that the other tenants have no keys is meant
 	cfg.Kafka.Cluster, cfg.Kafka.Group = "demo", "tillsyn"
 	cfg.Resolve.Directory = filepath.Join(dir, "directory.csv")
 	cfg.Resolve.Country = filepath.Join(dir, "country.mmdb")
@@ -260,28 +298,48 @@ func describeTown(dir string, town *synthetic.Municipality, cfg *Config) error {
 	return nil
 }
 
-// produceDemo sends the town's log, each subject's lines to one partition.
-func produceDemo(ctx context.Context, brokers []string, town *synthetic.Municipality) error {
+// writeDemoDraft writes the draft of a decision about who was met gambling.
+func writeDemoDraft(dir string, who synthetic.Event, from, to seal.Day) error {
+	text, err := yaml.Marshal(decisionDraft{
+		Case: demoNumber, Tenant: who.Tenant, Kind: string(casework.Person), Population: who.Population,
+		Ground: "IT-regler 4.2", Suspicion: "spel under arbetstid", Reason: "enheten är påmind och det fortsätter", LessIntrusive: "samtal med hela enheten, utan resultat",
+		Finding: "spel i enheten " + who.Unit, Intrusion: "webbadresser under högst en vecka", Consequences: "samtal med närmaste chef", Policy: "IT-regler 2026:1",
+		Scope:         scopeDraft{Subject: who.Subject, From: from.String(), To: to.String(), Sources: []string{vault.Web}, Categories: []string{who.Category}},
+		Investigators: []casework.Signatory{{ID: demoMember}}, Lookups: 3, Union: "Vision",
+	})
+	if err != nil {
+		return fmt.Errorf("write the demo's draft: %w", err)
+	}
+	return durable.Replace(filepath.Join(dir, demoDraft), text, 0o600)
+}
+
+// produceDemo sends the town's log, each subject's lines to one partition. It answers the first request of the story of the unit
+// that gambles.
+func produceDemo(ctx context.Context, brokers []string, town *synthetic.Municipality) (suspect synthetic.Event, err error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(kgo.ZstdCompression(), kgo.NoCompression()), kgo.MaxBufferedRecords(50_000))
 	if err != nil {
-		return fmt.Errorf("send the demo's log: %w", err)
+		return suspect, fmt.Errorf("send the demo's log: %w", err)
 	}
 	defer client.Close()
 	format, ok := synthetic.FormatByName(town.Config().Format)
 	if !ok {
-		return fmt.Errorf("the demo writes a format that does not exist: %s", town.Config().Format)
+		return suspect, fmt.Errorf("the demo writes a format that does not exist: %s", town.Config().Format)
 	}
 	zone, err := time.LoadLocation(synthetic.TimeZone)
 	if err != nil {
-		return fmt.Errorf("send the demo's log: %w", err)
+		return suspect, fmt.Errorf("send the demo's log: %w", err)
 	}
 	encode := format.New(zone)
+	story, _ := town.StoryByName(synthetic.StoryGambling)
 	failed := make(chan error, 1)
 	for {
 		e, ok := town.NextEvent()
 		if !ok {
 			break
+		}
+		if suspect.Subject == "" && e.Bad == "" && e.User != "" && e.Tenant == story.Tenant && e.Unit == story.Unit && e.Category == story.Category {
+			suspect = *e
 		}
 		line := synthetic.AppendLine(nil, e, encode)
 		client.Produce(ctx, &kgo.Record{Topic: demoTopic, Partition: int32(e.Shard), Value: line}, func(_ *kgo.Record, err error) {
@@ -294,13 +352,13 @@ func produceDemo(ctx context.Context, brokers []string, town *synthetic.Municipa
 		})
 	}
 	if err := client.Flush(ctx); err != nil {
-		return fmt.Errorf("send the demo's log: %w", err)
+		return suspect, fmt.Errorf("send the demo's log: %w", err)
 	}
 	select {
 	case err := <-failed:
-		return fmt.Errorf("send the demo's log: %w", err)
+		return suspect, fmt.Errorf("send the demo's log: %w", err)
 	default:
-		return nil
+		return suspect, nil
 	}
 }
 

@@ -70,6 +70,34 @@ func TestDemo(t *testing.T) {
 		t.Errorf("report mail without mail: %d %s", code, got)
 	}
 
+	// What it tells to do next can be done, the case and all.
+	commands := 0
+	for line := range strings.Lines(out.String()) {
+		line, ok := strings.CutPrefix(line, "  tillsyn ")
+		if !ok || strings.Contains(line, "UNIT") || strings.Contains(line, "clickhouse shell") {
+			continue
+		}
+		var words []string
+		for i, part := range strings.Split(strings.TrimSpace(line), `"`) {
+			if i%2 == 1 {
+				words = append(words, part)
+			} else {
+				words = append(words, strings.Fields(part)...)
+			}
+		}
+		got, faults, code := typed(t, "y\n", words...)
+		if code != exitOK {
+			t.Fatalf("%s%d %s%s", line, code, got, faults)
+		}
+		if strings.Contains(line, " lookup --identity") && !strings.Contains(got, "casinohajen.example") && !strings.Contains(got, "svenskaspel.se") && !strings.Contains(got, "bet365.com") {
+			t.Errorf("the lookup does not show what was planted:\n%s", got)
+		}
+		commands++
+	}
+	if commands != 10 {
+		t.Errorf("%d commands were tried", commands)
+	}
+
 	// A second demo empties the folder of the first, and no other.
 	if err := os.Remove(filepath.Join(dir, demoMarker)); err != nil {
 		t.Fatal(err)

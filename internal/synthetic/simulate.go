@@ -592,6 +592,15 @@ const (
 	StoryAccident  = "accident"
 )
 
+// StoryByName is what was planted under a name. Its Requests are those of what has been written so far.
+func (m *Municipality) StoryByName(name string) (Story, bool) {
+	i := slices.IndexFunc(m.stories, func(s Story) bool { return s.Name == name })
+	if i < 0 {
+		return Story{}, false
+	}
+	return m.stories[i], true
+}
+
 func (m *Municipality) plantStories() {
 	plant := func(name, about string, tenant int, unit string, people []int, once bool, at []int, sites ...string) {
 		st := Story{Name: name, About: about, Sites: sites, at: at, once: once}
