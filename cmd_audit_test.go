@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +13,8 @@ import (
 	"time"
 
 	"tillsyn/internal/audit"
+	"tillsyn/internal/seal"
+	"tillsyn/query/casework"
 )
 
 // auditLog makes a log of two segments and answers its configuration file, its folder and its public key.
@@ -168,5 +173,138 @@ func TestAuditCheckProofRefusesForgery(t *testing.T) {
 				t.Errorf("its own key: %d %s", code, errs)
 			}
 		}
+	}
+}
+
+// A lookup that no decision allows is named, on a copy of the record alone, and only the rule is against it.
+func TestAuditFindsWhatTheRuleForbids(t *testing.T) {
+	config, _, vkey := auditLog(t)
+	c, err := loadConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := audit.Open(t.Context(), c.Audit, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := log.Append(t.Context(), audit.Entry{Kind: audit.LookupIntent, Actor: "anna-1", Case: "KS 2026/9", Document: "sha256:" + strings.Repeat("0", 64)})
+	if err := errors.Join(err, log.Close()); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "copy")
+	if code, out, errs := runTillsyn(t, "--config", config, "audit", "export", copied); code != exitOK {
+		t.Fatal(out, errs)
+	}
+	code, out, errs := runTillsyn(t, "audit", "verify", "--dir", copied, "--key", vkey)
+	if want := "entry " + r.Position.String() + " (case KS 2026/9): a lookup without a decision"; code != exitFound || !strings.Contains(errs, want) || !strings.Contains(out, "AGAINST THE RULE: "+want) {
+		t.Errorf("%d\n%s\n%s", code, out, errs)
+	}
+	if code, out, _ := runTillsyn(t, "audit", "verify", "--dir", copied, "--key", vkey, "--json"); code != exitFound || !strings.Contains(out, `"ok": false`) || !strings.Contains(out, "a lookup without a decision") {
+		t.Errorf("%d\n%s", code, out)
+	}
+	if code, out, errs := runTillsyn(t, "audit", "verify", "--dir", copied, "--key", vkey, "--rules=false"); code != exitOK {
+		t.Errorf("%d\n%s\n%s", code, out, errs)
+	}
+}
+
+// A clock that is far ahead stops the record, and every act with it, until a holder of the role security says that it is right; the
+// same corrects what was written at a wrong time.
+func TestAuditClock(t *testing.T) {
+	o := newKeyTown(t, t.TempDir()).founded()
+	config := DefaultConfig()
+	config.Audit = o.record
+	config.Audit.Silence = 31 * 24 * time.Hour
+	config.Keys.Directory, config.Keys.Gate, config.Vault.LookupKey = o.dir, o.gate, o.lookup
+	var out bytes.Buffer
+	run := func(accept bool, identities presentIdentity) error {
+		out.Reset()
+		return auditError(runAuditClock(t.Context(), &out, config, o.now, accept, "klockan stod fel efter ett strömavbrott", identities))
+	}
+	code := func(err error) int {
+		var e *exitError
+		if errors.As(err, &e) {
+			return e.code
+		}
+		return exitFault
+	}
+	right := o.at
+	o.must(run(false, nil))
+	o.at = right.AddDate(10, 0, 0)
+	if err := run(false, nil); code(err) != exitFound || !strings.Contains(err.Error(), "apart") {
+		t.Error(err)
+	}
+	log, err := audit.Open(t.Context(), config.Audit, o.now)
+	o.must(err)
+	defer log.Close()
+	entry := audit.Entry{Kind: audit.AccessRefused, Actor: "gate"}
+	if _, err := log.Append(t.Context(), entry); !errors.Is(err, audit.ErrAhead) || code(auditError(err)) != exitRefused {
+		t.Error(err)
+	}
+	for _, who := range []string{"", "hr.a"} {
+		var identities presentIdentity
+		if who != "" {
+			identities = o.here(who)[0]
+		}
+		if err := run(true, identities); code(err) != exitRefused {
+			t.Errorf("accepted by %q: %v", who, err)
+		}
+	}
+	o.must(run(true, o.here("security.b")[0])) // without looking
+	_, err = log.Append(t.Context(), entry)
+	o.must(err)
+	clock := func() time.Time {
+		entries, err := log.Entries(t.Context())
+		o.must(err)
+		return casework.Clock(entries, o.at)
+	}
+	o.at = right.Add(time.Hour)
+	if got := clock(); got.Year() != right.Year()+10 {
+		t.Errorf("the clock that counts is %v", got)
+	}
+	if err := run(false, nil); code(err) != exitFound {
+		t.Error("a record of the future goes unnoticed:", err)
+	}
+	o.must(run(true, o.here("security.a")[0]))
+	if got := clock(); !got.Equal(o.at) {
+		t.Errorf("the clock that counts is %v, not %v", got, o.at)
+	}
+	o.must(run(false, nil))
+	entries, err := log.Entries(t.Context())
+	o.must(err)
+	if last := entries[len(entries)-1]; last.Kind != audit.ClockAccepted || last.Actor != "security.a" {
+		t.Errorf("%+v", last)
+	}
+	if !strings.Contains(out.String(), "The last entry of the record is of 2026-11-22") {
+		t.Error(out.String())
+	}
+}
+
+// The record names who rotated it only if they have shown that they have the key of somebody in a register.
+func TestAuditNamesWhoShowsAKey(t *testing.T) {
+	o := newKeyTown(t, t.TempDir()).founded()
+	config := writeConfig(t, fmt.Sprintf("audit: {deployment: norrbo, directory: %s, key: %s, silence: 876000h}\nkeys: {dir: %s, gate: %s}\nvault: {lookup_key: %s}\n",
+		o.record.Directory, o.record.Key, o.dir, o.gate, o.lookup))
+	rotate := func(code int, args ...string) {
+		t.Helper()
+		got, out, errs := runTillsyn(t, append([]string{"--config", config, "audit", "rotate"}, args...)...)
+		if got != code {
+			t.Fatalf("%d %s%s", got, out, errs)
+		}
+	}
+	rotate(exitOK)
+	rotate(exitOK, "--identity", o.identityFile("hr.b"))
+	rotate(exitUsage, "--actor", "security.a")
+	stranger, err := seal.NewSigner("security.a")
+	o.must(err)
+	_, recipients, err := readIdentity(o.identityFile("hr.b"), "", prompter{})
+	o.must(err)
+	sealed, err := encryptTo(stranger.Encode(), recipients, nil)
+	o.must(err)
+	file := filepath.Join(o.root, "stranger.signer")
+	o.must(os.WriteFile(file, sealed, 0o600))
+	rotate(exitRefused, "--identity", o.identityFile("hr.b"), "--signer", file)
+	_, out, _ := runTillsyn(t, "--config", config, "audit", "list", "--json")
+	if strings.Count(out, `"kind": "segment.closed",`) != 2 || strings.Count(out, `"actor": "hr.b"`) < 1 || strings.Contains(out, `"actor": "security.a"`) {
+		t.Error(out)
 	}
 }

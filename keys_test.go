@@ -403,10 +403,12 @@ func TestKeysStory(t *testing.T) {
 		want string
 		do   func()
 	}{
-		"the key in use":  {"is in use", func() { retire.number = 6 }},
-		"with data left":  {"3 data keys", func() { o.at = o.at.AddDate(0, 0, 5) }},
+		"the key in use": {"is in use", func() { retire.number = 6 }},
+		"with data left": {"3 data keys", func() { o.at = o.at.AddDate(0, 0, 5) }},
 		"nobody can be asked": {"no database", func() {
-			retire.left = func(context.Context, string, seal.SeatKey) (keysLeft, error) { return keysLeft{}, errors.New("no database") }
+			retire.left = func(context.Context, string, seal.SeatKey) (keysLeft, error) {
+				return keysLeft{}, errors.New("no database")
+			}
 		}},
 	} {
 		saved := retire
