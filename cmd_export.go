@@ -338,20 +338,29 @@ func printExports(w io.Writer, lines []exportLine, asJSON bool) error {
 
 func (g *openedGate) runExportRemove(ctx context.Context, w io.Writer, asJSON bool) error {
 	done, err := g.RemoveExports(ctx, g.config.Disclosure.KeepExports)
+	return errors.Join(err, printExports(w, linesOfRemovals(done), asJSON), foundExports(done))
+}
+
+func linesOfRemovals(done []casework.ExportRemoval) []exportLine {
 	lines := make([]exportLine, len(done))
-	bad := 0
 	for i, r := range done {
 		lines[i] = lineOfExport(r.Export)
 		lines[i].Outcome = r.Outcome
-		if r.Outcome != casework.ExportRemoved {
-			bad++
-		}
 	}
-	err = errors.Join(err, printExports(w, lines, asJSON))
-	if err == nil && bad > 0 {
-		err = foundErrorf("%d exports were altered, are missing, or can't be reached", bad)
+	return lines
+}
+
+// foundExports says which exports were not simply removed: somebody has to look.
+func foundExports(done []casework.ExportRemoval) error {
+	n := map[string]int{}
+	for _, r := range done {
+		n[r.Outcome]++
 	}
-	return err
+	if len(done) == n[casework.ExportRemoved] {
+		return nil
+	}
+	return foundErrorf("of %d exports of ended cases %d had been altered, %d are missing and %d can't be reached: somebody must say where they are", len(done),
+		n[casework.ExportAltered], n[casework.ExportMissing], n[casework.ExportOutOf])
 }
 
 // removeEnded removes what has no case any more: exports of cases that ended, and permissions that explain nothing. Without a gate
@@ -385,15 +394,11 @@ func keepRemovingEnded(ctx context.Context, cfg Config, log *slog.Logger) {
 	defer hourly.Stop()
 	for {
 		done, permissions, err := removeEnded(ctx, cfg)
-		outcomes := map[string]int{}
-		for _, r := range done {
-			outcomes[r.Outcome]++
-		}
-		if n := len(done) - outcomes[casework.ExportRemoved]; n > 0 {
-			log.Warn("exports of ended cases were altered, are missing or out of reach: see 'tillsyn export remove'", "exports", n)
+		if fault := foundExports(done); fault != nil {
+			log.Error("remove exports", "error", fault)
 		}
 		if len(done)+permissions > 0 {
-			log.Info("removed what has no case any more", "exports", outcomes[casework.ExportRemoved], "permissions", permissions)
+			log.Info("removed what has no case any more", "exports", len(done), "permissions", permissions)
 		}
 		if err != nil && ctx.Err() == nil {
 			log.Error("remove what has no case any more", "error", err)

@@ -123,8 +123,31 @@ func TestWhatLeavesACase(t *testing.T) {
 	if said, _ := w.must(exitOK, "", "export", "remove"); !strings.Contains(said, "no exports") {
 		t.Error(said)
 	}
+	second, _ := w.must(exitOK, "", args("export", investigator, "--json", "-o", out, number)...)
+	var moved exportLine
+	if err := json.Unmarshal([]byte(second), &moved); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(moved.Path, filepath.Join(w.dir, "taken.zip")); err != nil {
+		t.Fatal(err)
+	}
 	w.must(exitOK, "", args("decision", "close", investigator, "--result", "ingen åtgärd", number)...)
+	// A purge takes the exports too, and says what it did not find where it was.
+	removed, missed := w.must(exitFound, "", "purge", "--run", "--json")
+	var purged struct{ Exports []exportLine }
+	if err := json.Unmarshal([]byte(removed), &purged); err != nil || len(purged.Exports) != 2 || !strings.Contains(missed, "1 are missing") {
+		t.Fatal(err, removed, missed)
+	}
+	for _, l := range purged.Exports {
+		if want := map[string]string{e.Path: "removed", moved.Path: "missing"}[l.Path]; l.Outcome != want || l.Case != number || l.SHA256 == "" {
+			t.Errorf("%+v, want %s", l, want)
+		}
+	}
+	if record, _ := w.must(exitOK, "", "audit", "list", "--json"); strings.Count(record, "export.removed") != 2 || !strings.Contains(record, e.SHA256) || !strings.Contains(record, moved.SHA256) {
+		t.Error("the record does not name the files that are gone")
+	}
 	w.must(exitOK, "", "export", "remove")
+	w.must(exitOK, "", "purge", "--run")
 	if files, _ := os.ReadDir(out); len(files) > 0 {
 		t.Errorf("after the case there is %v", files)
 	}

@@ -62,7 +62,8 @@ has. 'tillsyn serve' purges daily by itself where it has the embedded ClickHouse
 
 Before anything is removed, every decision that may be used gets its hold: that takes the gate (keys.gate, casework.dir,
 vault.lookup_key). Without a gate it goes on only if the record shows a hold for every approved decision and every request for
-public records that has not ended; it places and releases none. A place that never had a decision needs no gate.
+public records that has not ended; it places and releases none. A place that never had a decision needs no gate. The exports of
+ended cases go too, where the gate is; an export that was altered, is missing or can't be reached is exit code 3.
 
 Exit codes: 0 done, 1 fault, 2 wrong flags or configuration, 3 something is left, was put back, or is past its time, 4 refused: no
 retention decision, a clock that may be wrong, or something that is asked for and not held.`,
@@ -121,14 +122,21 @@ func runPurge(ctx context.Context, w io.Writer, cfg Config, o purgeOptions) erro
 			return purgeError(errors.Join(err, closer()))
 		}
 	}
-	err = purgeError(errors.Join(purge(ctx, w, p, o), closer()))
-	if o.run {
-		_, _, fault := removeEnded(ctx, cfg) // exports go with their cases, whatever became of the rest
-		err = errors.Join(err, fault, forgetKeys(cfg, p.Now))
+	if !o.run {
+		return purgeError(errors.Join(purge(ctx, w, p, o), closer()))
 	}
-	return err
+	report, err := p.Run(ctx)
+	var saved []string
+	for _, c := range report.Certificates {
+		paths, e := c.Save(p.Config.Certificates)
+		saved, err = append(saved, paths...), errors.Join(err, e)
+	}
+	err = purgeError(errors.Join(err, closer()))
+	done, _, fault := removeEnded(ctx, cfg) // exports go with their cases, whatever became of the rest
+	return errors.Join(err, fault, forgetKeys(cfg, p.Now), printPurge(w, report, saved, linesOfRemovals(done), o.json), foundExports(done))
 }
 
+// purge plans, or looks for what is overdue.
 func purge(ctx context.Context, w io.Writer, p *vault.Purger, o purgeOptions) error {
 	if o.verify {
 		list, err := p.Overdue(ctx)
@@ -143,20 +151,11 @@ func purge(ctx context.Context, w io.Writer, p *vault.Purger, o purgeOptions) er
 		}
 		return nil
 	}
-	if !o.run {
-		report, err := p.Plan(ctx)
-		if err != nil {
-			return err
-		}
-		return printPlan(w, report, o.json)
+	report, err := p.Plan(ctx)
+	if err != nil {
+		return err
 	}
-	report, err := p.Run(ctx)
-	var saved []string
-	for _, c := range report.Certificates {
-		paths, e := c.Save(p.Config.Certificates)
-		saved, err = append(saved, paths...), errors.Join(err, e)
-	}
-	return errors.Join(printPurge(w, report, saved, o.json), err)
+	return printPlan(w, report, o.json)
 }
 
 // runPurgeDaily purges every day until ctx ends. ready, which may be nil, is called once with the address of the HTTP interface.
@@ -435,7 +434,7 @@ func printActions(w io.Writer, actions []vault.Action, what string) error {
 	return err
 }
 
-func printPurge(w io.Writer, r vault.PurgeReport, saved []string, asJSON bool) error {
+func printPurge(w io.Writer, r vault.PurgeReport, saved []string, exports []exportLine, asJSON bool) error {
 	if asJSON {
 		type issued struct {
 			Entry string `json:"entry"`
@@ -446,10 +445,18 @@ func printPurge(w io.Writer, r vault.PurgeReport, saved []string, asJSON bool) e
 			list = append(list, issued{c.Position.String(), c.Certificate})
 		}
 		return printJSON(w, struct {
-			Certificates []issued `json:"certificates"`
-			Files        []string `json:"files"`
-		}{list, nonNil(saved)})
+			Certificates []issued     `json:"certificates"`
+			Files        []string     `json:"files"`
+			Exports      []exportLine `json:"exports"` // of ended cases, and what became of each
+		}{list, nonNil(saved), exports})
 	}
+	if err := printCertificates(w, r, saved); err != nil || len(exports) == 0 {
+		return err
+	}
+	return printExports(w, exports, false)
+}
+
+func printCertificates(w io.Writer, r vault.PurgeReport, saved []string) error {
 	if len(r.Certificates) == 0 {
 		_, err := fmt.Fprintln(w, "Nothing was certified.")
 		return err

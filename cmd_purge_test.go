@@ -52,7 +52,7 @@ func TestPurgeCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, sql := range []string{
-		`INSERT INTO web_keys SELECT {day:Date}, 'norrbo', 'staff', 'hamn', sipHash128(number), sipHash128('k', number), randomString(80, 1), randomString(80, 2), randomString(80, 3), randomString(80, 4) FROM numbers(20)`,
+		`INSERT INTO web_keys (day, tenant, population, unit, tag, key, manager, hr, security, gate) SELECT {day:Date}, 'norrbo', 'staff', 'hamn', sipHash128(number), sipHash128('k', number), randomString(80, 1), randomString(80, 2), randomString(80, 3), randomString(80, 4) FROM numbers(20)`,
 		`INSERT INTO web_capsules SELECT {day:Date}, 0, 'norrbo', 'hamn', sipHash128(number), sipHash128('k', number), toDateTime({day:Date}), toDateTime({day:Date}), 1, randomString(90), 0, toDateTime(0, 'UTC') FROM numbers(20)`,
 	} {
 		if err := db.Exec(t.Context(), sql, clickhouse.Params{"day": old}); err != nil {

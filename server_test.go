@@ -239,7 +239,7 @@ func TestPurgeDaily(t *testing.T) {
 	old := time.Now().UTC().AddDate(0, 0, -90).Format(time.DateOnly)
 	tenant := cfg.Tenants()[0]
 	for _, sql := range []string{
-		`INSERT INTO web_keys SELECT {day:Date}, {tenant:String}, 'staff', 'hamn', sipHash128(number), sipHash128('k', number), randomString(80, 1), randomString(80, 2), randomString(80, 3), randomString(80, 4) FROM numbers(20)`,
+		`INSERT INTO web_keys (day, tenant, population, unit, tag, key, manager, hr, security, gate) SELECT {day:Date}, {tenant:String}, 'staff', 'hamn', sipHash128(number), sipHash128('k', number), randomString(80, 1), randomString(80, 2), randomString(80, 3), randomString(80, 4) FROM numbers(20)`,
 		`INSERT INTO web_capsules SELECT {day:Date}, 0, {tenant:String}, 'hamn', sipHash128(number), sipHash128('k', number), toDateTime({day:Date}), toDateTime({day:Date}), 1, randomString(90), 0, toDateTime(0, 'UTC') FROM numbers(20)`,
 	} {
 		if err := db.Exec(t.Context(), sql, clickhouse.Params{"day": old, "tenant": tenant}); err != nil {
@@ -640,7 +640,7 @@ func TestComposeRuns(t *testing.T) {
 	}
 
 	old := time.Now().UTC().AddDate(0, 0, -90).Format(time.DateOnly)
-	if err := db.Exec(t.Context(), `INSERT INTO web_keys SELECT {day:Date}, 'default', 'staff', 'hamn', sipHash128(number), sipHash128('k', number), randomString(80, 1), randomString(80, 2), randomString(80, 3), randomString(80, 4) FROM numbers(20)`,
+	if err := db.Exec(t.Context(), `INSERT INTO web_keys (day, tenant, population, unit, tag, key, manager, hr, security, gate) SELECT {day:Date}, 'default', 'staff', 'hamn', sipHash128(number), sipHash128('k', number), randomString(80, 1), randomString(80, 2), randomString(80, 3), randomString(80, 4) FROM numbers(20)`,
 		clickhouse.Params{"day": old}); err != nil {
 		t.Fatal(err)
 	}

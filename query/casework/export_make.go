@@ -426,9 +426,9 @@ type ExportRemoval struct {
 }
 
 // RemoveExports removes the exports of every case that ended at least keep ago, and answers what became of each. What could not
-// be removed is answered again the next time. The record is told first (export.removed); the purge that called puts the answer
-// into its certificate. A case ends when it is closed, denied or revoked. One case that can't be judged is in the error, and
-// hides no other.
+// be removed is answered again the next time, and is on no record. Of the rest the record is told first (export.removed): case,
+// digests of manifest and file, and the outcome, as a count; a purge's certificate is about rows, and names no exports. A case ends
+// when it is closed, denied or revoked. One case that can't be judged is in the error, and hides no other.
 func (g *Gate) RemoveExports(ctx context.Context, keep time.Duration) ([]ExportRemoval, error) {
 	cases, err := g.store.Cases()
 	var faults []error
@@ -466,15 +466,21 @@ func (v *view) over(keep time.Duration) bool {
 }
 
 func (g *Gate) removeExport(ctx context.Context, e Export) (ExportRemoval, error) {
-	entry := audit.Entry{Kind: audit.ExportRemoved, Actor: "gate", Case: e.Case, Counts: map[string]int64{"exports": 1}}
+	r := ExportRemoval{e, unlinkExport(e, false)}
+	if r.Outcome == ExportOutOf {
+		return r, nil
+	}
+	entry := audit.Entry{Kind: audit.ExportRemoved, Actor: "gate", Case: e.Case, Counts: map[string]int64{"exports": 1, r.Outcome: 1}}
 	if !e.Manifest.IsZero() {
 		entry.Document = e.Manifest.String()
+	}
+	if !e.Archive.IsZero() {
+		entry.Body = "file " + e.Archive.String() + "\n"
 	}
 	if _, err := g.p.Log.Append(ctx, entry); err != nil {
 		return ExportRemoval{}, err
 	}
-	r := ExportRemoval{e, unlinkExport(e)}
-	if r.Outcome == ExportOutOf {
+	if r.Outcome = unlinkExport(e, true); r.Outcome == ExportOutOf {
 		return r, nil
 	}
 	err := g.store.Put(e.Case, e.key+"-removed", []byte("{}"))
@@ -484,7 +490,8 @@ func (g *Gate) removeExport(ctx context.Context, e Export) (ExportRemoval, error
 	return r, err
 }
 
-func unlinkExport(e Export) string {
+// unlinkExport answers what becomes of an export, and lets it become that.
+func unlinkExport(e Export, really bool) string {
 	p, err := openPlace(filepath.Dir(e.Path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return ExportMissing
@@ -494,7 +501,13 @@ func unlinkExport(e Export) string {
 	}
 	defer p.root.Close()
 	name := filepath.Base(e.Path)
-	if err := p.root.Remove(partialName(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	remove := func(name string) error {
+		if !really {
+			return nil
+		}
+		return p.root.Remove(name)
+	}
+	if err := remove(partialName(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return ExportOutOf
 	}
 	digest, err := p.digestOfFile(name)
@@ -504,7 +517,7 @@ func unlinkExport(e Export) string {
 		}
 		return ExportMissing
 	}
-	if err != nil || p.root.Remove(name) != nil {
+	if err != nil || remove(name) != nil {
 		return ExportOutOf
 	}
 	if !e.Archive.IsZero() && digest != e.Archive {

@@ -337,8 +337,14 @@ func TestExportIsPurgedWithItsDecision(t *testing.T) {
 		}
 	}
 	all := get(k.log.Entries(t.Context()))
-	if len(all) != before+4 || all[len(all)-1].Kind != audit.ExportRemoved {
+	if len(all) != before+3 {
 		t.Errorf("the record holds %d entries, held %d", len(all), before)
+	}
+	for _, e := range []Export{kept, altered, moved} {
+		i := slices.IndexFunc(all, func(r audit.Record) bool { return r.Kind == audit.ExportRemoved && r.Document == e.Manifest.String() })
+		if i < 0 || all[i].Case != e.Case || all[i].Body != "file "+e.Archive.String()+"\n" || all[i].Counts["exports"] != 1 || all[i].Counts[want[e.Manifest]] != 1 {
+			t.Errorf("the record does not tell what became of an export that was %s", want[e.Manifest])
+		}
 	}
 	if r := get(k.gate.RemoveExports(t.Context(), 0)); len(r) != 1 || r[0].Manifest != hidden.Manifest || r[0].Outcome != ExportOutOf {
 		t.Errorf("what could not be removed is not told again: %+v", r)
@@ -363,7 +369,7 @@ func TestExportKilledHalfWayIsKnownAndRemoved(t *testing.T) {
 	if err := os.WriteFile(partial, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if o := unlinkExport(list[0]); o != ExportRemoved {
+	if o := unlinkExport(list[0], true); o != ExportRemoved {
 		t.Error(o)
 	}
 	if _, err := os.Lstat(partial); err == nil {
