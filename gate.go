@@ -179,7 +179,7 @@ func identityFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "identity", Aliases: []string{"i"}, Usage: "your age identity `FILE`"},
 		&cli.StringFlag{Name: "passphrase-file", Usage: "a `FILE` with its passphrase; asked for otherwise"},
-		&cli.StringFlag{Name: "signer", Aliases: []string{"s"}, Usage: "your signing key `FILE` (holder-ID.age), if it is not in the folder of keys here"},
+		&cli.StringFlag{Name: "signer", Aliases: []string{"s"}, Usage: "your signing key `FILE` (holder-ID.age), if it is not in the folder of keys here, or you are in the registers of several tenants"},
 	}
 }
 

@@ -201,7 +201,7 @@ func kindWord(kind string) protocolWord {
 	case kindEnrol:
 		return protocolWord{"Första nyckelceremonin", "The first key ceremony"}
 	case kindReshare:
-		return protocolWord{"Ändring av nyckelinnehavare", "A change of key holders"}
+		return protocolWord{"Ändring av innehavare och medlemmar", "A change of holders and members"}
 	case kindRotate:
 		return protocolWord{"Byte av nycklar", "A change of keys"}
 	case kindEscrow:

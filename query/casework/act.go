@@ -183,8 +183,8 @@ func IsAct(text []byte) bool {
 // ErrNotEntitled is when somebody does what is another's to do, or signs with a key that is not theirs.
 var ErrNotEntitled = errors.New("the one who signed may not do this")
 
-// openAct reads an act on the decision d with this digest, and checks that one who may do it has signed it, by the register
-// that stood at number at or by the keys in the decision.
+// openAct reads an act on the decision d with this digest, and checks that one who may do it has signed it: with the key that stands in
+// the last register of the chain, and for requester and investigators in the decision too.
 func openAct(signed []byte, d *Decision, digest seal.Digest, chain []*seal.Register) (Act, error) {
 	a, err := ReadAct(signed)
 	if err != nil {
@@ -203,22 +203,30 @@ func openAct(signed []byte, d *Decision, digest seal.Digest, chain []*seal.Regis
 	return a, nil
 }
 
-// keyFor answers the verifier key that must have signed a.
+// keyFor answers the verifier key that must have signed a, by the last register of the chain.
 func (d *Decision) keyFor(a *Act, chain []*seal.Register) (string, error) {
 	rule, err := actRuleOf(a.Type)
 	if err != nil {
 		return "", err
 	}
-	if p, ok := d.investigator(a.Actor); ok && rule.investigator {
-		return p.Key, nil
-	}
-	if a.Actor == d.Requester.ID && rule.requester {
-		return d.Requester.Key, nil
-	}
-	if !rule.holder || len(chain) == 0 {
+	if len(chain) == 0 {
 		return "", ErrNotEntitled
 	}
 	current := chain[len(chain)-1]
+	p, ok := d.investigator(a.Actor)
+	if ok = ok && rule.investigator; !ok && a.Actor == d.Requester.ID && rule.requester {
+		p, ok = d.Requester, true
+	}
+	if ok {
+		// A key that three roles have taken out of the register may be in anybody's hands.
+		if !current.Enrolled(p.ID, p.Key, d.Population) {
+			return "", fmt.Errorf("%w: no longer in the register", ErrNotEntitled)
+		}
+		return p.Key, nil
+	}
+	if !rule.holder {
+		return "", ErrNotEntitled
+	}
 	if !rule.register {
 		h, ok := current.Holder(a.Actor)
 		if !ok || !current.Decides(h.ID, d.Population) || rule.role && h.Role != a.Role {

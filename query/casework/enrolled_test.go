@@ -238,6 +238,15 @@ func (h *house) testRemovedMembers() {
 		if s := h.status(d); s.State != Active {
 			h.t.Errorf("%s has left, and what three people approved has fallen: %s", id, s.State)
 		}
+		for _, typ := range []string{ActRevocation, ActClosing} {
+			if _, err := h.act(typ, d, id, func(a *Act) {
+				if a.Reason = "x"; typ == ActClosing {
+					a.Reason, a.Result = "", "x"
+				}
+			}); !errors.Is(err, ErrRefused) {
+				h.t.Errorf("%s has left, and ends the case: %v", id, err)
+			}
+		}
 		h.enrol(id, "")
 		h.changed()
 		wanted(id+" is back, with the same key", d, true)
@@ -288,6 +297,29 @@ func (h *house) testRemovedMembers() {
 	h.enrol("utredare", "")
 	h.changed()
 
+	// What somebody did before leaving stays in the document of the case.
+	if _, err := h.act(ActNotice, both, "chef", func(a *Act) { a.Told, a.ToldAt = "Vision, ombud A", a.At }); err != nil {
+		h.t.Fatal(err)
+	}
+	h.town.leave("chef")
+	h.town.leave("hr-1")
+	h.hold("hr-3", "", seal.HR)
+	h.register("manager-1", "hr-2", "security-1")
+	if _, err := h.log.Append(h.t.Context(), audit.Entry{Kind: audit.RegisterChanged, Actor: "tillsyn", Body: string(h.town.notes[len(h.town.notes)-1])}); err != nil {
+		h.t.Fatal(err)
+	}
+	if page := fmt.Sprint(get(h.gate.Document(h.t.Context(), both.Case, "Norrbo kommun"))); !strings.Contains(page, "Vision, ombud A") || !strings.Contains(page, "hr-1") {
+		h.t.Error("what was done by those who left is not in the document")
+	}
+	h.town.leave("hr-3")
+	delete(h.signers, "hr-1")
+	h.hold("hr-1", "", seal.HR)
+	h.enrol("chef", "")
+	h.register("manager-1", "hr-2", "security-1")
+	if _, err := h.log.Append(h.t.Context(), audit.Entry{Kind: audit.RegisterChanged, Actor: "tillsyn", Body: string(h.town.notes[len(h.town.notes)-1])}); err != nil {
+		h.t.Fatal(err)
+	}
+
 	// Between the request and the approvals: no client shows it, and no approval is taken.
 	waiting := h.request(func(d *Decision) { d.Case = "KS 2026/väntar" })
 	h.town.leave("utredare")
@@ -296,6 +328,15 @@ func (h *house) testRemovedMembers() {
 		h.t.Error("an approver is asked for somebody who has left:", err)
 	}
 	_, digest, _ := waiting.Text()
+	// Not even one that was signed before, and names the register of then.
+	before := h.chain[len(h.chain)-2]
+	late := NewAct(ActApproval, waiting, digest, "hr-1", h.now())
+	handover := get(seal.SealHandover(h.town.gate.Public(), digest, seal.HR, map[seal.KeyID]seal.Share{}))
+	late.Role, late.Register, late.Handover = seal.HR, &RegisterDigest{before.Number(), before.Digest()}, seal.DigestOf(handover.Sealed)
+	text := get(json.Marshal(approvalFile{typeApproval, string(get(SignAct(late, h.signer("hr-1")))), handover}))
+	if _, err := h.gate.Accept(h.t.Context(), text); !errors.Is(err, ErrNotEnrolled) {
+		h.t.Error("an approval of before somebody left is taken after:", err)
+	}
 	if _, err := h.gate.Accept(h.t.Context(), h.forced(waiting, digest, "hr-1", seal.HR)); err == nil {
 		h.t.Error("an approval for somebody who has left")
 	}

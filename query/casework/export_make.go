@@ -237,7 +237,7 @@ func (g *Gate) exportFiles(v *view, rows []Row, o ExportOptions, now time.Time) 
 		document(fmt.Sprintf("register/%04d.note", r.Number()), v.notes[i])
 	}
 	for _, signed := range v.Acts {
-		a, err := openAct(signed, v.Decision, v.Digest, v.chain)
+		a, err := v.evidence().openAny(signed)
 		if err != nil {
 			continue // an act that does not count does not go out as one that does
 		}
@@ -333,11 +333,11 @@ func registers(r audit.Record, chain []*seal.Register) bool {
 	return err == nil && slices.ContainsFunc(chain, func(c *seal.Register) bool { return c.Digest() == seal.DigestOf(text) })
 }
 
-// file is what the document for the register says of a case: only acts that one who may has signed.
+// file is what the document for the register says of a case: only acts that one who might, when it was done, has signed.
 func (v *view) file(authority string, now time.Time) DecisionFile {
 	f := DecisionFile{Authority: authority, Decision: v.Decision, Digest: v.Digest, State: string(v.State), Made: now}
 	for _, signed := range v.Acts {
-		if a, err := openAct(signed, v.Decision, v.Digest, v.chain); err == nil {
+		if a, err := v.evidence().openAny(signed); err == nil {
 			f.Acts = append(f.Acts, a)
 		}
 	}

@@ -278,7 +278,7 @@ func (v *verification) readDecision() {
 		v.fault("manifest.note: %w", err)
 	}
 	v.under("acts", seal.MaxDocument+64<<10, func(name string, act []byte) {
-		if _, err := openAct(act, d, v.digest, v.chain); err != nil {
+		if _, err := (Evidence{Decision: d, Digest: v.digest, Chain: v.chain}).openAny(act); err != nil {
 			v.fault("%s: %w", name, err)
 		}
 		v.acts = append(v.acts, act)

@@ -392,6 +392,9 @@ func (g *Gate) Accept(ctx context.Context, text []byte) (Status, error) {
 	if _, err := openAct(signed, v.Decision, v.Digest, v.chain); err != nil || a.Type != ActApproval {
 		return Status{}, errors.Join(g.refuse(ctx, "", a.Case, v.Digest.String(), refusedActor), err)
 	}
+	if err := v.Decision.Enrolled(v.chain[len(v.chain)-1]); err != nil {
+		return fail(err)
+	}
 	switch {
 	case v.State != Pending || len(v.Missing) == 0:
 		return fail(fmt.Errorf("the decision is %s: %s", v.State, v.Why))
