@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -277,6 +278,23 @@ func TestAuditClock(t *testing.T) {
 	if !strings.Contains(out.String(), "The last entry of the record is of 2026-11-22") {
 		t.Error(out.String())
 	}
+}
+
+// A log that has lain still since before anybody had keys is taken up again by who runs it: there is nothing yet that a clock could
+// revive.
+func TestAuditClockBeforeTheFirstKeys(t *testing.T) {
+	o := newKeyTown(t, t.TempDir())
+	config := DefaultConfig()
+	config.Audit = o.record
+	config.Audit.Silence = 31 * 24 * time.Hour
+	config.Keys.Directory = o.dir
+	log, err := audit.Open(t.Context(), config.Audit, o.now)
+	o.must(err)
+	o.must(log.Close())
+	o.at = o.at.AddDate(0, 3, 0)
+	o.must(runAuditClock(t.Context(), io.Discard, config, o.now, true, "", nil))
+	o.record = config.Audit
+	o.founded()
 }
 
 // The record names who rotated it only if they have shown that they have the key of somebody in a register.

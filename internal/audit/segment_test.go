@@ -209,7 +209,11 @@ func TestKilledWhileRotating(t *testing.T) {
 	c := testConfig(t)
 	now := &clock{time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)}
 	l := openAt(t, c, now)
-	appendTo(t, l, sample(1))
+	for i := range 160 { // an open case: more than go in at once is carried forward
+		e := sample(2)
+		e.Counts["number"] = int64(i)
+		appendTo(t, l, e)
+	}
 	if _, err := l.Rotate(t.Context(), "sec-1"); err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +241,7 @@ func TestKilledWhileRotating(t *testing.T) {
 			if err != nil || !bytes.Equal(text, checkpoint) {
 				t.Errorf("the second segment begins as\n%s\nand began as\n%s%v", text, checkpoint, err)
 			}
-			if r := appendTo(t, l, sample(2)); r.Position != (Position{2, 1}) {
+			if r := appendTo(t, l, sample(3)); r.Position != (Position{2, 321}) {
 				t.Errorf("%v", r.Position)
 			}
 			verified(t, again.Directory, l.Trust(), Memory{})

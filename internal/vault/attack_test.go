@@ -472,8 +472,8 @@ func TestCase31RowsMovedCopiedAndMadeUp(t *testing.T) {
 // A row of keys that claims the id of a true one hides nothing.
 func TestFalseKeyRowsHideNothing(t *testing.T) {
 	w := filled(t)
-	w.exec("INSERT INTO web_keys SELECT day, tenant, population, unit, tag, key, hr, manager, security, gate FROM web_keys")
-	w.exec("INSERT INTO web_keys SELECT day, tenant, population, 'archive', tag, key, manager, hr, security, gate FROM web_keys")
+	w.exec("INSERT INTO web_keys SELECT day, tenant, population, unit, tag, key, hr, manager, security, gate, register FROM web_keys")
+	w.exec("INSERT INTO web_keys SELECT day, tenant, population, 'archive', tag, key, manager, hr, security, gate, register FROM web_keys")
 	got, _ := w.read(w.permit(scopeOf(2, 0, both(), any(), "anna")))
 	// ReplacingMergeTree may merge a false row over a true one: then a key is gone, as if the row had been deleted.
 	if slices.Compare(got, w.truth["anna"]) != 0 && len(got) > len(w.truth["anna"]) {

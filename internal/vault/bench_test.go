@@ -92,7 +92,7 @@ func BenchmarkLookup90Days(b *testing.B) {
 		w.put(c)
 		d := day(back).String()
 		w.exec(fmt.Sprintf(`INSERT INTO web_keys SELECT toDate('%s'), 'norrbo', 'staff', concat('unit-', toString(number %% 40)), randomFixedString(16), randomFixedString(16),
-			randomString(80), randomString(80), randomString(80), randomString(95) FROM numbers(%d)`, d, people))
+			randomString(80), randomString(80), randomString(80), randomString(95), 1 FROM numbers(%d)`, d, people))
 		w.exec(fmt.Sprintf(`INSERT INTO web_capsules SELECT toDate('%s') AS day, 0 AS mark, 'norrbo' AS tenant, concat('unit-', toString(number %% 40)) AS unit, randomFixedString(16) AS tag,
 			randomFixedString(16) AS key, toDateTime(toDate('%s'), 'UTC') + number AS first, first AS last, 5 AS count, randomString(600) AS capsule, 0 AS next,
 			toDateTime(0) AS begun_at FROM numbers(%d)`, d, d, people))

@@ -9,10 +9,15 @@
 //
 // A data key belongs to one person, kind, unit, day and run of an ingester. It is never stored: its row holds four random
 // shares, each sealed to one role. Only all four together are the key. Ingesters hold public keys, so they can write what
-// they cannot read. A person's key rows are in before the first capsule that needs them.
+// they cannot read. A person's key rows are in before the first capsule that needs them. Each says, in clear, which register of
+// holders its shares were sealed under: a role's key may be destroyed only when no row, live or held, was sealed to it, whatever an
+// ingester had heard of. Who can write to the database can make that number wrong, as he can delete the row.
 //
 // Guests are not in the vault, nor are lines of nobody (a proxy's challenge before the sign-in). Unknown users are. A tenant
-// without a register of role keys has statistics only: nothing raw of it is written, and a metric counts what was left out.
+// without a register of role keys has statistics only: nothing raw of it is written, and a metric counts what was left out. An
+// ingester seals under the registers of its own deployment only, and goes on from the newest that it has ever seen of a tenant
+// ([RegisterPin]): another chain, or one cut short, is refused. That the first one is the right one, its fingerprint says, in its
+// log and in the protocol of the ceremony.
 //
 // # Writing
 //
