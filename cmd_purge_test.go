@@ -84,7 +84,7 @@ func TestPurgeCommand(t *testing.T) {
 	if err := json.Unmarshal([]byte(run(exitOK, "purge", "--run", "--json")), &answer); err != nil {
 		t.Fatal(err)
 	}
-	if len(answer.Certificates) != 1 || answer.Certificates[0].Totals.Rows != 40 || answer.Certificates[0].Totals.Keys != 20 || !answer.Certificates[0].Disk.Examined || len(answer.Files) != 3 {
+	if len(answer.Certificates) != 1 || answer.Certificates[0].Totals.Rows != 40 || answer.Certificates[0].Totals.Keys != 20 || !answer.Certificates[0].Disk.Examined || len(answer.Files) != 4 {
 		t.Fatalf("%+v", answer)
 	}
 	for suffix, word := range map[string]string{".note": "tillsyn purge certificate v1", ".sv.html": "Gallringsbevis", ".en.html": "Purge certificate"} {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"tillsyn/internal/seal"
@@ -214,6 +215,9 @@ func (c Certificate) validate() error {
 		}
 	}
 	fault(len(named) != 0, "it speaks of the disks of a server that was not asked")
+	totals := c.totals()
+	fault(totals.Items != c.Totals.Items || totals.Rows != c.Totals.Rows || totals.Bytes != c.Totals.Bytes || totals.Keys != c.Totals.Keys || totals.Capsules != c.Totals.Capsules, "its sums are not those of what was removed")
+	fault(len(c.Holds) != min(c.Totals.Holds, maxCertifiedHolds), "it lists other holds than it counts")
 	method, err := purgeMethod(c.Backups, c.Finished)
 	fault(err != nil || method != c.Method, "its method is not what it says of backups")
 	for _, n := range []*int{c.Backups.Days, c.Backups.KeysDays} {
@@ -229,6 +233,25 @@ func (c Certificate) validate() error {
 		return fmt.Errorf("this is no valid purge certificate: %w", err)
 	}
 	return nil
+}
+
+// totals sums up what was removed.
+func (c Certificate) totals() PurgeTotals {
+	var sum PurgeTotals
+	for _, item := range c.Removed {
+		sum.Items++
+		for _, t := range item.Tables {
+			sum.Rows += t.Rows
+			sum.Bytes += t.Bytes
+			switch {
+			case strings.HasSuffix(t.Table, "_keys"):
+				sum.Keys += t.Rows
+			case strings.HasSuffix(t.Table, "_capsules"):
+				sum.Capsules += t.Rows
+			}
+		}
+	}
+	return sum
 }
 
 // OpenCertificate reads a signed certificate and checks it against the key of the purge, as the record or its keeper has it.

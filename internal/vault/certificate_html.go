@@ -5,13 +5,14 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"html/template"
+	htmltemplate "html/template"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"text/template"
 	"time"
 
 	"tillsyn/internal/durable"
@@ -20,6 +21,12 @@ import (
 
 //go:embed certificate.html
 var certificatePage string
+
+//go:embed certificate.txt
+var certificateText string
+
+//go:embed certificate_parts.txt
+var certificateParts string // that the page and the text share
 
 // Languages are the languages that a certificate can be read in.
 func Languages() []string { return []string{"sv", "en"} }
@@ -44,6 +51,10 @@ func certificateWords() map[string][2]string {
 		"class":            {"Slag", "Class"},
 		"day":              {"Dygn", "Day"},
 		"rows":             {"Rader", "Rows"},
+		"rowsWord":         {"rader", "rows"},
+		"daysWord":         {"dagar", "days"},
+		"heldDaysWord":     {"dygn", "days"},
+		"fromWord":         {"gäller från", "in force from"},
 		"bytes":            {"Byte på disk", "Bytes on disk"},
 		"heldRows":         {"Undantagna rader", "Rows kept back"},
 		"note":             {"Anmärkning", "Note"},
@@ -90,7 +101,7 @@ func certificateWords() map[string][2]string {
 		"limits":           {"Vad beviset inte säger", "What it does not say"},
 		"limitsText":       {"Källsystemen (proxy, e-postserver) och deras egna loggar ingår inte. Säkerhetskopior kan inte kontrolleras härifrån: vad som står om dem är konfigurationens uppgift.", "The systems that the logs come from, and their own logs, are not part of it. Backups can't be looked at from here: what is said of them is what the configuration says."},
 		"proof":            {"Så kontrollerar man beviset", "How to check it"},
-		"proofText":        {"Det undertecknade beviset står ordagrant i den offentliga loggen. ’tillsyn audit prove’ visar att posten finns där och när den kom dit.", "The signed certificate stands word for word in the record. ’tillsyn audit prove’ shows that the entry is there, and since when."},
+		"proofText":        {"Det undertecknade beviset står ordagrant i den offentliga loggen. ’tillsyn purge certificate’ kontrollerar det utan tillgång till systemet: underskriften, att det finns i loggen och när det kom dit, och att det svarar mot vad som skulle göras.", "The signed certificate stands word for word in the record. ’tillsyn purge certificate’ checks it without access to the system: the signature, that the record has it and since when, and that it answers what was to be done."},
 		"entry":            {"Post i loggen", "Entry of the record"},
 		"intent":           {"Vad som skulle göras (digest)", "What was to be done (digest)"},
 		"signer":           {"Undertecknat med", "Signed with"},
@@ -107,9 +118,59 @@ func certificateWords() map[string][2]string {
 
 // HTML writes the certificate for people to read, as a page that needs nothing else. language is one of Languages.
 func (c IssuedCertificate) HTML(w io.Writer, language string) error {
+	words, funcs, err := c.language(language)
+	if err != nil {
+		return fmt.Errorf("write a certificate as a page: %w", err)
+	}
+	page, err := htmltemplate.New("certificate").Funcs(funcs).Parse(certificateParts)
+	if err == nil {
+		page, err = page.Parse(certificatePage)
+	}
+	if err == nil {
+		err = page.Execute(w, c.shown(language, words))
+	}
+	if err != nil {
+		return fmt.Errorf("write a certificate as a page: %w", err)
+	}
+	return nil
+}
+
+// Text writes the certificate for people to read on a terminal. Nothing in it steers one: documents that are signed hold no
+// characters that can't be seen. language is one of Languages.
+func (c IssuedCertificate) Text(w io.Writer, language string) error {
+	words, funcs, err := c.language(language)
+	if err != nil {
+		return fmt.Errorf("write a certificate as text: %w", err)
+	}
+	page, err := template.New("certificate").Funcs(funcs).Parse(certificateParts)
+	if err == nil {
+		page, err = page.Parse(certificateText)
+	}
+	if err == nil {
+		err = page.Execute(w, c.shown(language, words))
+	}
+	if err != nil {
+		return fmt.Errorf("write a certificate as text: %w", err)
+	}
+	return nil
+}
+
+type shownCertificate struct {
+	IssuedCertificate
+	Language   string
+	T          map[string]string
+	NoteDigest string
+}
+
+func (c IssuedCertificate) shown(language string, words map[string]string) shownCertificate {
+	return shownCertificate{c, language, words, seal.DigestOf(c.Note).String()}
+}
+
+// language answers the words of a language, and what templates call.
+func (c IssuedCertificate) language(language string) (map[string]string, map[string]any, error) {
 	at := slices.Index(Languages(), language)
 	if at < 0 {
-		return fmt.Errorf("write a certificate as a page: the language is one of %v", Languages())
+		return nil, nil, fmt.Errorf("the language is one of %v", Languages())
 	}
 	words := map[string]string{}
 	for name, both := range certificateWords() {
@@ -121,7 +182,7 @@ func (c IssuedCertificate) HTML(w io.Writer, language string) error {
 			return t.UTC().Format(layout), err
 		}
 	}
-	page, err := template.New("certificate").Funcs(template.FuncMap{
+	return words, map[string]any{
 		"date": utc(time.DateOnly),
 		"time": utc("2006-01-02 15:04:05"),
 		"rows": func(tables []PurgeTable) (n uint64) {
@@ -151,24 +212,11 @@ func (c IssuedCertificate) HTML(w io.Writer, language string) error {
 			}
 			return days
 		},
-	}).Parse(certificatePage)
-	if err != nil {
-		return fmt.Errorf("write a certificate as a page: %w", err)
-	}
-	err = page.Execute(w, struct {
-		IssuedCertificate
-		Language   string
-		T          map[string]string
-		NoteDigest string
-	}{c, language, words, seal.DigestOf(c.Note).String()})
-	if err != nil {
-		return fmt.Errorf("write a certificate as a page: %w", err)
-	}
-	return nil
+	}, nil
 }
 
-// Save writes the signed note and a page in each language to a directory, under the day and the place in the record. What is
-// there already stays. It answers the paths.
+// Save writes the signed note, the record's proof of it and a page in each language to a directory, under the day and the place in
+// the record. What is there already stays. It answers the paths.
 func (c IssuedCertificate) Save(dir string) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("save a certificate: %w", err)
@@ -188,6 +236,9 @@ func (c IssuedCertificate) Save(dir string) ([]string, error) {
 		return nil
 	}
 	err := save(".note", func(w io.Writer) error { _, err := w.Write(c.Note); return err })
+	if c.Proof != nil {
+		err = errors.Join(err, save(".proof", func(w io.Writer) error { _, err := w.Write(c.Proof); return err }))
+	}
 	for _, language := range Languages() {
 		err = errors.Join(err, save("."+language+".html", func(w io.Writer) error { return c.HTML(w, language) }))
 	}

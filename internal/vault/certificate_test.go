@@ -34,7 +34,7 @@ func TestCertificateToRead(t *testing.T) {
 	bare.Method = "logical deletion; keys remain in backups until 2026-11-29"
 	silent.Backups, silent.Disk.Control, silent.Method = BackupCheck{}, PurgeControl{}, "logical deletion; whether the keys remain in backups is not stated"
 	for _, c := range []Certificate{full, bare, silent} {
-		c.Holds = nil // its case is of another test
+		c.Holds, c.Totals = nil, c.totals() // its case is of another test
 		if err := c.validate(); err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +51,7 @@ func TestCertificateToRead(t *testing.T) {
 	} {
 		for i, c := range []Certificate{full, bare, silent} {
 			var page bytes.Buffer
-			if err := (IssuedCertificate{c, []byte("note"), audit.Position{}}).HTML(&page, language); err != nil {
+			if err := (IssuedCertificate{Certificate: c, Note: []byte("note")}).HTML(&page, language); err != nil {
 				t.Fatal(err)
 			}
 			for _, w := range words[i] {
@@ -76,13 +76,13 @@ func TestCertificateToRead(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	issued := IssuedCertificate{full, []byte("note\n"), audit.Position{}}
+	issued := IssuedCertificate{full, []byte("note\n"), audit.Position{}, []byte("proof\n")}
 	for range 2 {
-		if paths, err := issued.Save(dir); err != nil || len(paths) != 3 {
+		if paths, err := issued.Save(dir); err != nil || len(paths) != 4 {
 			t.Fatal(paths, err)
 		}
 	}
-	if list, err := os.ReadDir(dir); err != nil || len(list) != 3 {
+	if list, err := os.ReadDir(dir); err != nil || len(list) != 4 {
 		t.Fatal(list, err)
 	}
 }

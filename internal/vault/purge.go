@@ -86,6 +86,7 @@ type IssuedCertificate struct {
 	Certificate
 	Note     []byte
 	Position audit.Position
+	Proof    []byte // that the record has it there; nil: it was not asked
 }
 
 // sight is what a purge knows before it decides.
@@ -610,19 +611,9 @@ func (p *Purger) certify(ctx context.Context, intent *PurgeIntent, digest string
 	if err := p.countHeld(ctx, intent, &c); err != nil {
 		return issued, fmt.Errorf("%w: %w", ErrNotVerified, err)
 	}
-	for _, item := range c.Removed {
-		c.Totals.Items++
-		for _, t := range item.Tables {
-			c.Totals.Rows += t.Rows
-			c.Totals.Bytes += t.Bytes
-			switch {
-			case strings.HasSuffix(t.Table, "_keys"):
-				c.Totals.Keys += t.Rows
-			case strings.HasSuffix(t.Table, "_capsules"):
-				c.Totals.Capsules += t.Rows
-			}
-		}
-	}
+	holds := c.Totals.Holds
+	c.Totals = c.totals()
+	c.Totals.Holds = holds
 	c.Finished = p.Now().UTC().Format(time.RFC3339)
 	if c.Finished < c.Begun {
 		c.Finished = c.Begun // the clock went back by less than what is tolerated
@@ -644,7 +635,7 @@ func (p *Purger) certify(ctx context.Context, intent *PurgeIntent, digest string
 	if err != nil {
 		return issued, err
 	}
-	issued.Position = receipt.Position
+	issued.Position, issued.Proof = receipt.Position, receipt.Proof.Encode()
 	return issued, p.before("certified")
 }
 

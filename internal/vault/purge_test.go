@@ -161,7 +161,8 @@ func (a *archive) tag(kind string, d seal.Day, n int) seal.Tag {
 func (a *archive) fill(kind string, d seal.Day, people, each int) {
 	a.t.Helper()
 	params := clickhouse.Params{"day": d.String(), "people": people}
-	a.exec(`INSERT INTO `+kind+`_keys SELECT {day:Date}, 'norrbo', 'staff', 'unit' || toString(number % 7), sipHash128('tag', number, {day:String}),
+	a.exec(`INSERT INTO `+kind+`_keys (day, tenant, population, unit, tag, key, manager, hr, security, gate)
+		SELECT {day:Date}, 'norrbo', 'staff', 'unit' || toString(number % 7), sipHash128('tag', number, {day:String}),
 		sipHash128('key', number, '`+kind+`', {day:String}), randomString(80, 1), lower(hex(sipHash128('share', number, '`+kind+`', {day:String}))) || randomString(48), randomString(80, 2), randomString(80, 3)
 		FROM numbers({people:UInt64})`, params)
 	params["rows"] = people * each
