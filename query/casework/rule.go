@@ -44,7 +44,7 @@ type RuleReport struct {
 
 // CheckRule judges the whole record by the one rule, from entries alone: before every lookup stands a decision's request and the
 // approvals of three different holders, one of each role by the registers of that time, each signed by its holder and in time,
-// and none of them the requester or whoever looks; its window is open; the union was told, or there was still time to; it has not
+// and none of them the requester or whoever looks, who are both in the register then; its window is open; the union was told, or there was still time to; it has not
 // ended; there are no more lookups than it allows, and none without an intent. It has its own reading of all this and asks
 // nothing of the gate's: what the gate should have refused is found here.
 //
@@ -248,6 +248,9 @@ func (r *ruleCheck) lookup(e audit.Record, c *ruledCase) (faults []error) {
 		looks, known := current.Person(e.Actor)
 		if !known {
 			fault("who looks is not in the register of that time")
+		}
+		if _, known := current.Person(c.Requester); !known {
+			fault("who requested it is not in the register of that time")
 		}
 		for _, a := range c.approvals {
 			if strings.EqualFold(a.holder.ID, e.Actor) || known && keyOf(a.holder.Verifier) == keyOf(looks.Verifier) {

@@ -81,6 +81,9 @@ func TestRuleOnTheWholeRecord(t *testing.T) {
 		"somebody who is in no register looks": {func(o *town) *story {
 			return ruled(o, nil).approve(all...).look("mallory", "1")
 		}, 5, "who looks is not in the register"},
+		"somebody who is in no register requested it": {func(o *town) *story {
+			return ruled(o, func(d *Decision) { d.Requester = o.person("mallory") }).approve(all...).look("utredare", "1")
+		}, 5, "who requested it is not in the register"},
 		"signed by the other holder of the role": {func(o *town) *story {
 			s := ruled(o, nil).approve("manager-1", "hr-1")
 			o.signers["x"] = o.signer("security-2")
