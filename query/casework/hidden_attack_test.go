@@ -107,7 +107,6 @@ func TestPurgedDaysAreCounted(t *testing.T) {
 	if _, _, err := h.gate.PlaceHold(t.Context(), held.Case, h.signer("chef"), h.holds()); err != nil {
 		t.Fatal(err)
 	}
-	late := h.active(func(d *Decision) { d.Case, d.Scope.Subject, d.Scope.Names = "HR 2", "bo.ek", []string{} })
 	h.pass(time.Minute)
 	if _, err := h.purger().Run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -115,6 +114,7 @@ func TestPurgedDaysAreCounted(t *testing.T) {
 	if rows, r, err := h.lookup(held); err != nil || !r.Whole() || len(rows) != len(h.db.wanted(held.Scope)) {
 		t.Errorf("what is held: %d rows, %+v, %v", len(rows), r, err)
 	}
+	late := h.active(func(d *Decision) { d.Case, d.Scope.Subject, d.Scope.Names = "HR 2", "bo.ek", []string{} })
 	rows, r, err := h.lookup(late)
 	if err != nil || len(rows) > 0 || r.Purged != 6 || r.Whole() || h.figures()["purged"] != 6 {
 		t.Errorf("what nobody held: %d rows, %+v, %v", len(rows), r, err)
