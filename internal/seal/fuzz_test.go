@@ -9,6 +9,7 @@ import (
 
 func FuzzParseRegister(f *testing.F) {
 	o := newTown(f)
+	o.enrol("anna.berg", "elected")
 	f.Add(o.signed(three()...))
 	text, _ := o.text.Encode()
 	f.Add(text)
