@@ -75,6 +75,7 @@ retention decision, a clock that may be wrong, or something that is asked for an
 			&cli.BoolFlag{Name: "accept-clock", Usage: "with --run: somebody has looked, and this machine's clock is right; goes on record"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		},
+		Subcommands: []*cli.Command{purgeCertificateCommand()},
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err

@@ -44,6 +44,9 @@ func VerifyCertificate(note []byte, signer, deployment string, records []audit.R
 		if err != nil {
 			return fail(err)
 		}
+		if _, err := seal.VerifierName(c.Signer); err != nil {
+			return fail(err)
+		}
 		signer = c.Signer
 	}
 	c, err := OpenCertificate(note, signer)
