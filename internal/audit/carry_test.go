@@ -268,3 +268,47 @@ func TestClockFarAhead(t *testing.T) {
 	}
 	verified(t, c.Directory, l.Trust(), Memory{})
 }
+
+// A process that has read a part of a segment, and looks again when that segment is gone, has all that counts, and nothing twice.
+func TestReaderThatComesBackLate(t *testing.T) {
+	c := testConfig(t)
+	c.Retention, c.Silence = MinimumRetention, 100*MinimumRetention
+	now := &clock{time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)}
+	l := openAt(t, c, now)
+	hold := func(i int) Position {
+		return appendTo(t, l, Entry{Kind: HoldPlaced, Actor: "hr-1", Case: fmt.Sprintf("KS 2026/%d", i), Document: document(i)}).Position
+	}
+	want := []Position{hold(1), hold(2)}
+	late := NewReader(os.DirFS(c.Directory), l.Trust())
+	if all, err := late.Entries(t.Context()); err != nil || len(all) != 3 {
+		t.Fatal(len(all), err)
+	}
+	want = append(want, hold(3))
+	for range 2 {
+		if _, err := l.Rotate(t.Context(), "sec-1"); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, hold(len(want)+1))
+	}
+	now.now = now.now.AddDate(6, 0, 0)
+	for n := 1; n <= 2; n++ {
+		if err := l.Retire(t.Context(), "sec-1", n, "KS 2032/1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, r := range map[string]*Reader{"late": late, "new": NewReader(os.DirFS(c.Directory), l.Trust()), "the log's own": l.Reader} {
+		all, err := r.Entries(t.Context())
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		var got []Position
+		for _, e := range all {
+			if e.Kind == HoldPlaced {
+				got = append(got, e.Position)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}

@@ -121,7 +121,7 @@ func (r *Reader) refresh(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if carried, err = r.only(carried, read, records); err != nil {
+		if carried, err = r.only(carried, records); err != nil {
 			return err
 		}
 		for _, c := range carried {
@@ -152,10 +152,10 @@ func isRetired(s segment) bool {
 	return err == nil
 }
 
-// only leaves of what a segment repeats the entries that can be read nowhere else: their segments are retired, and no segment
-// before this one repeats them. Each is proved by the checkpoint that is left.
-func (r *Reader) only(carried []carriedEntry, read []*readSegment, records []Record) ([]carriedEntry, error) {
-	have := map[Position]bool{}
+// only leaves of what a segment repeats the entries that can be read nowhere else: their segments are retired, they were not read
+// before that, and no segment before this one repeats them. Each is proved by the checkpoint that is left.
+func (r *Reader) only(carried []carriedEntry, records []Record) ([]carriedEntry, error) {
+	have, gone := map[Position]bool{}, map[int]bool{}
 	if len(carried) > 0 {
 		for _, e := range records {
 			have[e.Position] = true
@@ -163,7 +163,12 @@ func (r *Reader) only(carried []carriedEntry, read []*readSegment, records []Rec
 	}
 	var list []carriedEntry
 	for _, c := range carried {
-		if have[c.Position] || c.Segment <= len(read) && read[c.Segment-1] != nil {
+		retired, known := gone[c.Segment]
+		if !known {
+			retired = isRetired(segmentAt(r.files, c.Segment))
+			gone[c.Segment] = retired
+		}
+		if have[c.Position] || !retired {
 			continue
 		}
 		last, err := segmentAt(r.files, c.Segment).checkpoint(r.trust)
