@@ -50,8 +50,10 @@ check: ## formatting, vet, tidy modules and the shipped configuration
 	go run . --config deploy/tillsyn.example.yaml config check
 
 .PHONY: bench
-bench: setup ## measure: parsers, lists, tokens, rollup, and the whole pipeline from Kafka to ClickHouse
-	go test -run '^$$' -bench . -benchtime 1s ./ingest/... ./aggregate ./internal/seal ./internal/synthetic
+bench: setup ## measure: parsers, lists, tokens, rollup, the whole pipeline from Kafka to ClickHouse; the vault, the record, the gate
+	go test -run '^$$' -bench . -benchtime 1s ./ingest/... ./aggregate ./internal/seal ./internal/synthetic ./internal/audit ./query/casework
+	@# Once each: a purge of a million rows, a lookup over 90 days of 10 000 people.
+	go test -run '^$$' -bench . -benchtime 1x ./internal/vault
 
 FUZZTIME ?= 1m
 .PHONY: fuzz
