@@ -70,6 +70,12 @@
 // before they were removed. They are those of the first server; the certificate names the others as not examined: the detached
 // parts of these are known by their tables, what was frozen there is not.
 //
+// Nothing is removed while the record has an approved decision, or a request for public records, without a hold: a gate places
+// them before (Purger.Needless are those that it judged to need none), and where there is no gate the record alone must show
+// them all. It is looked at again between the last copy and the first drop.
+//
+// A certificate is checked offline by VerifyCertificate: its signature, that the record has it, and that it answers the intent.
+//
 // An intent stays open until a certificate answers it: a purge may be killed anywhere, and the next one ends it. What can't be
 // verified is removed all the same, certified by nobody, and looked at again by the next run. A day that was certified and has
 // rows again is removed once more, reported as put back, and certified in the run after; its keys are never served, but those
