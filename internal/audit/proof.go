@@ -160,10 +160,21 @@ func (s segment) proveRange(ctx context.Context, c Checkpoint, first int64, n in
 	return proofs, fault
 }
 
-// Prove answers the proof of the entry at p under the published checkpoint of its segment; of a retired one it proves the entries
-// that a later one repeats.
+// Prove answers the proof of the entry at p under the published checkpoint of its segment; of a retired one it proves the first, and
+// the entries that a later one repeats.
 func (r *Reader) Prove(p Position) (Proof, error) {
 	s := segmentAt(r.files, p.Segment)
+	if isRetired(s) && p.Index == 0 {
+		text, err := s.read(anchorFile, maxProof)
+		if err != nil {
+			return Proof{}, fmt.Errorf("prove entry %v: %w", p, err)
+		}
+		anchor, err := ParseProof(text)
+		if err == nil {
+			_, err = anchor.Check(r.trust)
+		}
+		return anchor, err
+	}
 	if isRetired(s) {
 		c, last, err := r.carriedFrom(context.Background(), p)
 		if err != nil {

@@ -142,6 +142,11 @@ func TestRotateAndRetire(t *testing.T) {
 	if _, err := NewReader(os.DirFS(c.Directory), l.Trust()).Entries(t.Context()); err != nil {
 		t.Error(err)
 	}
+	if p, err := l.Prove(Position{2, 0}); err != nil {
+		t.Error("the entry that opens a retired segment:", err)
+	} else if r, err := p.Check(l.Trust()); err != nil || r.Kind != SegmentOpened {
+		t.Error(r.Kind, err)
+	}
 	if _, err := l.Prove(Position{1, 1}); err == nil {
 		t.Error("a retired entry is proved")
 	}
