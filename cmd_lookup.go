@@ -27,6 +27,7 @@ capsules that did not open, and days that are purged. The record has the same nu
 
 Rows come oldest first, the newest last. With --json each row is a line, with the names of 'tillsyn parse'. No file is written:
 whoever needs one uses 'tillsyn export', which is on record, can be checked by others, and goes with its case.
+Of the kinds subject_access and public_record nothing is shown here: 'tillsyn subject-access', 'tillsyn records preview'.
 
 Exit codes: 0 done, 1 fault (also: no record, so no read), 2 wrong flags, 4 refused.`,
 		Flags: append(identityFlags(),

@@ -38,7 +38,7 @@ func (f DecisionFile) Page() Page {
 			"Handlingen visar beslutet, vem som fattat det, hur det har använts och vad det ledde till. Den innehåller personuppgifter och kan omfattas av sekretess.",
 			"This document shows the decision, who took it, how it was used and what came of it. It holds personal data and may be secret.",
 		},
-		Foot: f.foot(),
+		Foot: f.foot(rule),
 	}
 	p.Sections = append(p.Sections,
 		Section{Heading: Phrase{"Beslutet", "The decision"}, Facts: []Fact{
@@ -74,10 +74,17 @@ func (f DecisionFile) Page() Page {
 	return p
 }
 
-func (f DecisionFile) foot() []Phrase {
+func (f DecisionFile) foot(rule Rule) []Phrase {
+	made := clockTime(f.Made)
+	if rule.shows != ShownToInvestigator { // there is no archive of the case
+		return []Phrase{{
+			"Framställd " + made + " av tillsyn. Den signerade texten, inte denna sida, är beslutet; dess kontrollsumma står i loggboken, som tillsyn audit verify kontrollerar.",
+			"Made " + made + " by tillsyn. The signed text, not this page, is the decision; its digest stands in the record, which tillsyn audit verify checks.",
+		}}
+	}
 	return []Phrase{{
-		"Framställd " + clockTime(f.Made) + " av tillsyn. Den signerade texten, inte denna sida, är beslutet; kontrollera den med tillsyn export verify.",
-		"Made " + clockTime(f.Made) + " by tillsyn. The signed text, not this page, is the decision; check it with tillsyn export verify.",
+		"Framställd " + made + " av tillsyn. Den signerade texten, inte denna sida, är beslutet; kontrollera den med tillsyn export verify.",
+		"Made " + made + " by tillsyn. The signed text, not this page, is the decision; check it with tillsyn export verify.",
 	}}
 }
 
