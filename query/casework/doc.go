@@ -16,7 +16,9 @@
 //     investigator or subject; each a holder of the role in the register that stood when they signed, and still one whenever
 //     the approval is used.
 //   - State is computed, never stored: from the documents, the record (package audit), the register and the clock. The
-//     clock that counts is the later of the machine's and the record's last entry: turning it back revives nothing.
+//     clock that counts is the later of the machine's and the record's latest entry: turning it back revives nothing. Only the
+//     signed word of a holder of the role security ([ClockAcceptance]), on record and once, corrects it, after entries of a wrong time.
+//   - All of this can be checked afterwards without the gate: [CheckRule] judges every lookup of a record by its entries alone.
 //   - What ends a decision counts at once, even if only half of it was written: a revocation counts when it is in the case
 //     store or in the record; an approval counts only when it is in both. It is looked at again between the rows of a lookup
 //     that runs.
@@ -41,6 +43,7 @@
 //	tillsyn decision notice v1       the union was told: who was told, when, by whom
 //	tillsyn decision closing v1      the result; without one a case does not close
 //	tillsyn lookup v1                an investigator asks for one lookup; good for some minutes and once
+//	tillsyn clock acceptance v1      a holder of the role security: the clock is right; tenant, register, time before and now, reason
 //
 // A decision holds 32 random bytes, so that its digest says nothing about the person in it. The record holds that digest
 // with every entry; of an approval the whole signed text, which names no watched person, so that anybody can check the
