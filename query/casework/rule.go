@@ -223,7 +223,8 @@ func (r *ruleCheck) approval(e audit.Record, c *ruledCase) (ruledApproval, error
 		if other.role == h.Role {
 			return none, errors.New("that role has approved already")
 		}
-		if strings.EqualFold(other.holder.ID, h.ID) || keyOf(other.holder.Verifier) == keyOf(h.Verifier) {
+		if strings.EqualFold(other.holder.ID, h.ID) || keyOf(other.holder.Verifier) == keyOf(h.Verifier) ||
+			slices.ContainsFunc(h.Recipients, func(r string) bool { return slices.Contains(other.holder.Recipients, r) }) {
 			return none, errors.New("that person has approved already")
 		}
 	}
@@ -249,12 +250,19 @@ func (r *ruleCheck) lookup(e audit.Record, c *ruledCase) (faults []error) {
 		if !known {
 			fault("who looks is not in the register of that time")
 		}
+		asks, enrolled := current.Person(c.Requester)
+		if !enrolled {
+			fault("who requested it is not in the register of that time")
+		}
 		if _, known := current.Person(c.Requester); !known {
 			fault("who requested it is not in the register of that time")
 		}
 		for _, a := range c.approvals {
 			if strings.EqualFold(a.holder.ID, e.Actor) || known && keyOf(a.holder.Verifier) == keyOf(looks.Verifier) {
 				fault("who looks has approved it: %s", a.holder.ID)
+			}
+			if enrolled && keyOf(a.holder.Verifier) == keyOf(asks.Verifier) {
+				fault("who requested it has approved it: %s", a.holder.ID)
 			}
 			if now, ok := current.Holder(a.holder.ID); !ok || now.Verifier != a.holder.Verifier || now.Role != a.role {
 				fault("%s, who approved it as %s, held the role no longer", a.holder.ID, a.role)

@@ -84,9 +84,19 @@ func TestRuleOnTheWholeRecord(t *testing.T) {
 		"somebody who is in no register requested it": {func(o *town) *story {
 			return ruled(o, func(d *Decision) { d.Requester = o.person("mallory") }).approve(all...).look("utredare", "1")
 		}, 5, "who requested it is not in the register"},
+		"a requester whom nobody has enrolled": {func(o *town) *story {
+			return ruled(o, func(d *Decision) { d.Requester = o.person("mallory") }).approve(all...).look("utredare", "1")
+		}, 5, "who requested it is not in the register"},
+		"an approver who leaves before the lookup": {func(o *town) *story {
+			s := ruled(o, nil).approve(all...)
+			o.leave("hr-2")
+			o.hold("hr-3", "", seal.HR)
+			o.register("manager-1", "hr-1", "security-1")
+			s.registers()
+			return s.look("utredare", "1")
+		}, 6, "held the role no longer"},
 		"signed by the other holder of the role": {func(o *town) *story {
 			s := ruled(o, nil).approve("manager-1", "hr-1")
-			o.signers["x"] = o.signer("security-2")
 			s.on(audit.DecisionApproved, "security-1", string(s.approval("security-2", nil)))
 			return s.look("utredare", "1")
 		}, 4, "who signed held no such role"},
