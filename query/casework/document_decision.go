@@ -56,7 +56,7 @@ func (f DecisionFile) Page() Page {
 			{Term: Phrase{"Får användas till", "May be used until"}, Value: clockTime(d.ExecuteBy)},
 			{Term: Phrase{"Högsta antal sökningar", "Largest number of lookups"}, Value: strconv.Itoa(d.Lookups)},
 		}},
-		Section{Heading: Phrase{"Omfattning", "Scope"}, Facts: append(scopeFacts(d.Scope), recipientFacts(d)...), Text: []Phrase{{
+		Section{Heading: Phrase{"Omfattning", "Scope"}, Facts: append(scopeFacts(d), recipientFacts(d)...), Text: []Phrase{{
 			"Bara det som står här kan läsas. Systemet kan inte visa en annan person, dag, källa eller kategori.",
 			"Only what stands here can be read. The system can't show another person, day, source or category.",
 		}}},
@@ -97,10 +97,14 @@ func investigatorsOf(d *Decision) string {
 }
 
 // scopeFacts are what a decision opens, in words.
-func scopeFacts(s Scope) []Fact {
+func scopeFacts(d *Decision) []Fact {
+	s := d.Scope
 	categories := strings.Join(s.Categories, ", ")
 	if slices.Contains(s.Categories, AllCategories) {
 		categories = "alla utom skyddade / all but protected ones (all)"
+		if d.showsProtected() {
+			categories = "alla, även skyddade / all, protected ones too (all)"
+		}
 	}
 	threshold := ""
 	if s.Threshold > 0 {

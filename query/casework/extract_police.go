@@ -77,7 +77,7 @@ func PoliceCover(d *Decision, r PoliceRequest, rows int, authority string, now t
 				{Term: Phrase{"Grund", "Ground"}, Value: d.Ground},
 				{Term: Phrase{"Skäl", "Reason"}, Value: d.Reason},
 			}},
-			{Heading: Phrase{"Vad utdraget innehåller", "What the extract holds"}, Facts: append(scopeFacts(d.Scope),
+			{Heading: Phrase{"Vad utdraget innehåller", "What the extract holds"}, Facts: append(scopeFacts(d),
 				Fact{Term: Phrase{"Rader", "Rows"}, Value: fmt.Sprint(rows)}),
 				Text: []Phrase{{
 					"Andra personer än den som beslutet gäller är dolda. Tider är UTC. Loggarna visar vad en dator eller ett konto gjorde; de bevisar inte vem som satt vid den.",

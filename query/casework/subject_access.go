@@ -295,16 +295,22 @@ func ExtractPage(d *Decision, rows []Row, result Result, o SubjectAccessOptions,
 		},
 		Foot: []Phrase{{"Ärende " + Clipped(d.Case, 64) + ". Framställt " + clockTime(now) + ".", "Case " + Clipped(d.Case, 64) + ". Made " + clockTime(now) + "."}},
 	}
-	about := Section{Heading: Phrase{"Vad utdraget omfattar", "What the extract covers"}, Facts: append(scopeFacts(d.Scope),
+	about := Section{Heading: Phrase{"Vad utdraget omfattar", "What the extract covers"}, Facts: append(scopeFacts(d),
 		Fact{Term: Phrase{"Rader", "Rows"}, Value: fmt.Sprint(len(rows))}),
 		Text: []Phrase{{
 			"Andra personers namn och adresser är dolda: du har rätt till dina uppgifter, men inte till deras.",
 			"Other people's names and addresses are hidden: you have a right to your data, but not to theirs.",
 		}}}
-	if result.Late > 0 || result.Unopened > 0 || result.Protected > 0 {
+	if result.Purged > 0 {
 		about.Text = append(about.Text, Phrase{
-			fmt.Sprintf("Utöver raderna här finns %d händelser på skyddade webbplatser, %d nycklar som kom efter beslutet och %d delar som inte gick att öppna. Fråga oss om dem.", result.Protected, result.Late, result.Unopened),
-			fmt.Sprintf("Beside these rows there are %d events of protected destinations, %d keys that came after the decision and %d parts that did not open. Ask us about them.", result.Protected, result.Late, result.Unopened),
+			fmt.Sprintf("%d av dagarna, räknade för varje källa, är gallrade: om dem finns inga rader kvar.", result.Purged),
+			fmt.Sprintf("%d of the days, counted for each source, are purged: there are no rows of them any more.", result.Purged),
+		})
+	}
+	if shut := result.Unopened + result.Damaged + result.Keyless + result.Elsewhere; shut > 0 || result.Late > 0 || result.Protected > 0 {
+		about.Text = append(about.Text, Phrase{
+			fmt.Sprintf("Utöver raderna här finns %d händelser på skyddade webbplatser, %d nycklar som kom efter beslutet och %d delar som inte gick att öppna. Fråga oss om dem.", result.Protected, result.Late, shut),
+			fmt.Sprintf("Beside these rows there are %d events of protected destinations, %d keys that came after the decision and %d parts that did not open. Ask us about them.", result.Protected, result.Late, shut),
 		})
 	}
 	p.Sections = []Section{about,

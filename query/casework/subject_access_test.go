@@ -63,11 +63,12 @@ func TestSubjectAccessOnlyThePersonOpensIt(t *testing.T) {
 
 	k = openDesk(t, ownRows).approved().looked(someRows())
 	o = k.accessOptions()
-	e, err = k.gate.giveExtract(t.Context(), k.Decision.Case, someRows(), Result{Late: 1}, o)
+	e, err = k.gate.giveExtract(t.Context(), k.Decision.Case, someRows(), Result{Late: 1, Keyless: 2, Purged: 3}, o)
 	if err != nil || !regexp.MustCompile(`^([a-z2-7]{5}-){5}[a-z2-7]$`).MatchString(e.Passphrase) {
 		t.Fatalf("%q, %v", e.Passphrase, err)
 	}
-	if files, err = OpenExtract(bytes.NewReader(get(os.ReadFile(e.Path))), get(age.NewScryptIdentity(e.Passphrase))); err != nil || !bytes.Contains(files["extract.html"], []byte("1 nycklar som kom efter")) {
+	if files, err = OpenExtract(bytes.NewReader(get(os.ReadFile(e.Path))), get(age.NewScryptIdentity(e.Passphrase))); err != nil || !bytes.Contains(files["extract.html"], []byte("1 nycklar som kom efter beslutet och 2 delar")) ||
+		!bytes.Contains(files["extract.html"], []byte("3 av dagarna")) || !bytes.Contains(files["extract.html"], []byte("även skyddade")) {
 		t.Error("the passphrase does not open it", err)
 	}
 	if _, err := OpenExtract(bytes.NewReader(get(os.ReadFile(e.Path))), get(age.NewScryptIdentity(e.Passphrase+"x"))); err == nil {
