@@ -11,6 +11,7 @@ import (
 	"tillsyn/internal/clickhouse"
 	"tillsyn/internal/seal"
 	"tillsyn/internal/vault"
+	"tillsyn/schemas"
 )
 
 // Each row says under which register its key was sealed, by the ingester that has heard of the new one and by the one that has not;
@@ -40,8 +41,16 @@ func TestRowsNameTheirRegister(t *testing.T) {
 	write(old, "anna")
 	write(fresh, "anna")
 	write(old, "bo") // this one kept the old register
+	w.exec("INSERT INTO holds (hold, tenant, kind, day, unit) VALUES ('h', 'norrbo', 'web', '2026-11-20', 'school')")
+	query, err := schemas.Query("vault/hold_copy_web_keys")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.db.Exec(t.Context(), query, clickhouse.Params{"hold": "h", "day": "2026-11-20"}); err != nil {
+		t.Fatal(err)
+	}
 	for number, want := range map[uint32]uint64{0: 0, 1: 2, 2: 1, 3: 0} {
-		for _, table := range []string{"web_keys", "mail_keys"} {
+		for _, table := range []string{"web_keys", "mail_keys", "held_keys"} {
 			var n uint64
 			if err := w.db.Query(t.Context(), "SELECT count() FROM "+table+" WHERE register = {register:UInt32}", clickhouse.Params{"register": number},
 				func(r clickhouse.Row) error { return r.Scan(&n) }); err != nil || n != want {
