@@ -45,11 +45,12 @@ func holdCommand() *cli.Command {
 		Usage:  "keep what a case is about from being purged, until it has ended",
 		Action: noSubcommand,
 		Description: `What a hold keeps is copied at once, as sealed as it is, and again before each purge. Holds add up, never lapse by time, and end
-with the case; the copies go with the next purge then. A request for public records has its hold placed by itself.`,
+with the case; the copies go with the next purge then. A request for public records has its hold placed by itself, and each decision
+before the next purge: also one that waits for its approvals, until they are there or their time is over.`,
 		Subcommands: []*cli.Command{
 			{
 				Name: "list", Usage: "list the holds on record and what they keep",
-				Description: "It names cases, days and numbers, nobody.\n\nExit codes: 0 done, 1 fault, 2 wrong configuration, 3 record and database disagree about what is held.",
+				Description: "It names cases, days and numbers, nobody.\n\nExit codes: 0 done, 1 fault, 2 wrong configuration, 3 record and database disagree about what is held, or the hold of a request for records is older than disclosure.overdue.",
 				Flags:       []cli.Flag{asJSON},
 				Action: func(c *cli.Context) error {
 					if err := noArguments(c); err != nil {
@@ -60,12 +61,12 @@ with the case; the copies go with the next purge then. A request for public reco
 						return err
 					}
 					return holdError(withHolds(c.Context, cfg, func(r vault.HoldRegister) error {
-						return runHoldList(c.Context, c.App.Writer, r, c.Bool("json"))
+						return runHoldList(c.Context, c.App.Writer, r, cfg.Disclosure.Overdue, c.Bool("json"))
 					}))
 				},
 			},
-			on("place", "keep what an approved decision is about", "For whoever is entitled to the case; the decision must be active.", runHoldPlace),
-			on("release", "end the holds of a case that has ended", "For whoever is entitled to the case; it must be closed, revoked or denied.", runHoldRelease),
+			on("place", "keep what a decision is about", "For whoever is entitled to the case; the decision must be active, or wait for its approvals.", runHoldPlace),
+			on("release", "end the holds of a case that has ended", "For whoever is entitled to the case; it must be closed, revoked, denied, or never have been approved in time. The hold of a request for\npublic records ends with 'tillsyn records close'; this finishes one that was interrupted.", runHoldRelease),
 		},
 	}
 }
@@ -97,7 +98,7 @@ func holdError(err error) error {
 	switch {
 	case errors.Is(err, casework.ErrNoHold):
 		return &exitError{exitRefused, err}
-	case errors.Is(err, vault.ErrHolds):
+	case errors.Is(err, vault.ErrHolds), errors.Is(err, vault.ErrGone):
 		return &exitError{exitFound, err}
 	}
 	return err
@@ -114,12 +115,20 @@ func runHoldPlace(ctx context.Context, w io.Writer, g *openedGate, who *caller, 
 			Copies vault.HoldCopies `json:"copies"`
 		}{h, n})
 	}
-	_, err = fmt.Fprintf(w, "Hold %s is in force: %d keys and %d capsules are copied.\n", h.ID, n.Keys, n.Capsules)
+	fmt.Fprintf(w, "Hold %s is in force: %d keys and %d capsules are copied.\n", h.ID, n.Keys, n.Capsules)
+	if h.Gone > 0 {
+		_, err = fmt.Fprintf(w, "%d days, counted for each source, are not held: a purge had removed their keys.\n", h.Gone)
+	}
 	return err
 }
 
 func runHoldRelease(ctx context.Context, w io.Writer, g *openedGate, who *caller, r vault.HoldRegister, number string, asJSON bool) error {
-	list, err := g.ReleaseHolds(ctx, number, who.signer, r)
+	desk := casework.RecordsDesk{Gate: g.Gate, Release: r.Release}
+	release := func() ([]vault.Hold, error) { return desk.ReleaseHold(ctx, number, who.signer) }
+	if _, err := desk.Status(ctx, number); errors.Is(err, casework.ErrNoCase) {
+		release = func() ([]vault.Hold, error) { return g.ReleaseHolds(ctx, number, who.signer, r) }
+	}
+	list, err := release()
 	if err != nil {
 		return err
 	}
@@ -136,15 +145,32 @@ func runHoldRelease(ctx context.Context, w io.Writer, g *openedGate, who *caller
 	return err
 }
 
-func runHoldList(ctx context.Context, w io.Writer, r vault.HoldRegister, asJSON bool) error {
+func runHoldList(ctx context.Context, w io.Writer, r vault.HoldRegister, after time.Duration, asJSON bool) (err error) {
 	list, err := r.List(ctx)
 	if err != nil {
 		return err
 	}
+	type line struct {
+		vault.ListedHold
+		Overdue bool `json:"overdue"`
+	}
+	lines := make([]line, len(list))
+	overdue := 0
+	for i, h := range list {
+		lines[i] = line{h, h.Basis == vault.HoldByRecords && h.InForce() && r.Now().After(h.Placed.Add(after))}
+		if lines[i].Overdue {
+			overdue++
+		}
+	}
+	defer func() {
+		if err == nil && overdue > 0 {
+			err = foundErrorf("%d holds of requests for records are older than %d days: see 'tillsyn records list'", overdue, int(after.Hours()/24))
+		}
+	}()
 	if asJSON {
 		return printJSON(w, struct {
-			Holds []vault.ListedHold `json:"holds"`
-		}{nonNil(list)})
+			Holds []line `json:"holds"`
+		}{lines})
 	}
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "Nothing is held.")
@@ -152,8 +178,11 @@ func runHoldList(ctx context.Context, w io.Writer, r vault.HoldRegister, asJSON 
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "HOLD\tCASE\tBASIS\tPLACED\tRELEASED\tDAYS\tKINDS\tKEYS\tCAPSULES")
-	for _, h := range list {
+	for _, h := range lines {
 		released := "in force"
+		if h.Overdue {
+			released = "overdue"
+		}
 		if !h.InForce() {
 			released = h.Released.UTC().Format(time.DateOnly)
 		}

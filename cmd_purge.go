@@ -356,12 +356,24 @@ func (g *openedGate) needless(ctx context.Context, list []vault.Unheld) (map[str
 		if !slices.ContainsFunc(list, func(u vault.Unheld) bool { return u.Basis == vault.HoldByDecision && u.Document == document }) {
 			continue
 		}
-		if s := states[i].State; s == casework.Active || s == casework.Suspended {
-			_, err := g.HoldScope(c.Decision)
-			needless[document] = errors.Is(err, casework.ErrNoHold)
+		if s := states[i].State; s == casework.Pending || s == casework.Active || s == casework.Suspended {
+			if needless[document], err = g.Gone(ctx, vault.HoldByDecision, c.Decision.Case); err != nil {
+				return nil, fmt.Errorf("judge what is not held: %w", err)
+			}
 			continue
 		}
 		needless[document] = true
+	}
+	for _, u := range list {
+		if u.Basis != vault.HoldByRecords {
+			continue
+		}
+		// A request that the store does not have is not known to be needless.
+		if gone, err := g.Gone(ctx, u.Basis, u.Case); err == nil {
+			needless[u.Document] = gone
+		} else if !errors.Is(err, casework.ErrNoCase) {
+			return nil, fmt.Errorf("judge what is not held: %w", err)
+		}
 	}
 	return needless, nil
 }

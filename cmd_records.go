@@ -35,7 +35,9 @@ func recordsCommand() *cli.Command {
 					return err
 				}
 				return withCallerAs(c, role, func(g *openedGate, who *caller) error {
-					return g.withDesk(role == schemas.RolePurge, func(k *casework.RecordsDesk, _ *vault.HoldRegister) error { return do(c, g, k, who, number) })
+					return g.withDesk(role == schemas.RolePurge, who, func(k *casework.RecordsDesk, _ *vault.HoldRegister) error {
+						return holdError(do(c, g, k, who, number))
+					})
 				})
 			},
 		}
@@ -46,13 +48,18 @@ func recordsCommand() *cli.Command {
 		Description: `Anybody may ask, and need not say who they are. What is asked for is held back from purge at once.
 
   records request    write it down: rows are held, nothing is opened, and its size is said
+  records confirm    the second signature under a request for a unit or for everybody
   records preview    fetch rows for the secrecy test, under a decision of the kind public_record
   records mark       say what is secret, row by row, and by which law; presets are marked already
   records decide     disclosed, partly, refused or nothing
   records export     the letter with how to appeal, and the rows as page and CSV
   records close      when nobody can appeal any more: the hold ends and the rows go
 
-Only the registrar who wrote a request down works on it.`,
+The registrar who wrote a request down works on it, a member of the register ('tillsyn keys enrol'); or, if they can't, any holder of a
+role. Previewed rows open for whoever previewed them only: whoever takes over previews anew, or refuses.
+
+A request that names no person, but a unit or everybody, takes a second person, a holder of manager or security, who signs it with
+'records confirm' within 7 days: then its hold lasts until it is closed. Without, the hold ends.`,
 		Action: noSubcommand,
 		Subcommands: []*cli.Command{
 			{
@@ -78,12 +85,20 @@ Only the registrar who wrote a request down works on it.`,
 						return err
 					}
 					return withCallerAs(c, schemas.RolePurge, func(g *openedGate, who *caller) error {
-						return g.withDesk(true, func(k *casework.RecordsDesk, holds *vault.HoldRegister) error {
+						return g.withDesk(true, who, func(k *casework.RecordsDesk, holds *vault.HoldRegister) error {
 							return g.runRecordsRequest(c.Context, c.App.Writer, k, holds, who, text, time.Now(), c.Bool("json"))
 						})
 					})
 				},
 			},
+			on("confirm", "put the second signature under a request for a unit or for everybody", "For a holder of manager or security who is not its registrar.", schemas.RolePurge, nil,
+				func(c *cli.Context, g *openedGate, k *casework.RecordsDesk, who *caller, number string) error {
+					if err := k.Confirm(c.Context, number, who.signer); err != nil {
+						return err
+					}
+					_, err := fmt.Fprintln(c.App.Writer, "confirmed, on record: its hold lasts until it is closed")
+					return err
+				}),
 			on("preview", "fetch rows for the secrecy test (--case), and show what would be disclosed now",
 				"With --case it runs one lookup of that decision, which may reach no further than the request. Without, it shows the rows that there are.", schemas.RoleQuery,
 				[]cli.Flag{&cli.StringFlag{Name: "case", Usage: "the decision's `CASE`"}, &cli.BoolFlag{Name: "whole", Usage: "show also what is marked as secret"}, asJSON},
@@ -132,7 +147,7 @@ Only the registrar who wrote a request down works on it.`,
 					_, err = fmt.Fprintf(c.App.Writer, "%s, on record: %d rows, %d secret as a whole, %d in part\n", d.Outcome, d.Rows, d.Secret, d.Partly)
 					return err
 				}),
-			on("export", "write the letter, and what is disclosed as a page and as CSV", "What is written is for whoever asked; tell nobody else where it is.", "",
+			on("export", "write the letter, and what is disclosed as a page and as CSV", "What is written is for whoever asked; tell nobody else where it is. What is still there when the request is closed is removed then.", "",
 				[]cli.Flag{&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "an existing `FOLDER` for the files", Value: "."}},
 				func(c *cli.Context, g *openedGate, k *casework.RecordsDesk, who *caller, number string) error {
 					names, err := k.Export(c.Context, number, c.String("out"), who.signer)
@@ -152,13 +167,14 @@ Only the registrar who wrote a request down works on it.`,
 				}),
 			{
 				Name: "list", Usage: "list requests: numbers and states", Flags: []cli.Flag{asJSON},
+				Description: "A request that came in longer than disclosure.overdue ago and is not closed is overdue.\n\nExit codes: 0 done, 1 fault, 2 wrong flags, 3 a request is overdue.",
 				Action: func(c *cli.Context) error {
 					if err := noArguments(c); err != nil {
 						return err
 					}
 					return withGate(c, false, func(g *openedGate) error {
-						return g.withDesk(false, func(k *casework.RecordsDesk, _ *vault.HoldRegister) error {
-							return runRecordsList(c.Context, c.App.Writer, k, c.Bool("json"))
+						return g.withDesk(false, nil, func(k *casework.RecordsDesk, _ *vault.HoldRegister) error {
+							return runRecordsList(c.Context, c.App.Writer, k, time.Now(), g.config.Disclosure.Overdue, c.Bool("json"))
 						})
 					})
 				},
@@ -176,8 +192,12 @@ func laws(c casework.SecrecyConfig) []string {
 }
 
 // withDesk makes the desk; with holds, the gate's database is signed in to as purge, which alone may place and release them.
-func (g *openedGate) withDesk(holds bool, use func(*casework.RecordsDesk, *vault.HoldRegister) error) error {
+// who, who may be nil, is whoever works at it: previewed rows open for them or for nobody.
+func (g *openedGate) withDesk(holds bool, who *caller, use func(*casework.RecordsDesk, *vault.HoldRegister) error) error {
 	k := &casework.RecordsDesk{Gate: g.Gate, Config: g.config.Disclosure.Secrecy, Mask: maskIdentityNumbers}
+	if who != nil {
+		k.Identities = who.identities
+	}
 	if !holds {
 		return use(k, nil)
 	}
@@ -274,7 +294,7 @@ func (g *openedGate) runRecordsRequest(ctx context.Context, w io.Writer, k *case
 	if err != nil {
 		return err
 	}
-	size, err := sizeOfRecords(ctx, holds, r.Case)
+	size, err := sizeOfRecords(ctx, holds, status.Digest.String())
 	if err != nil {
 		return err
 	}
@@ -285,13 +305,16 @@ func (g *openedGate) runRecordsRequest(ctx context.Context, w io.Writer, k *case
 			Held  recordsSize `json:"held"`
 		}{r.Case, status.State(), size})
 	}
+	if by := status.ConfirmBy(); !by.IsZero() {
+		defer fmt.Fprintf(w, "It names no person: a holder of manager or security signs it by %s ('tillsyn records confirm'), or its hold ends.\n", by.Format(time.DateTime+" UTC"))
+	}
 	_, err = fmt.Fprintf(w, "%s is %s. Held back from purge, and not opened: %d events of %d capsules and %d keys, %d bytes.\n"+
 		"To see them takes a decision of the kind public_record for each mailbox: about %d rows to look through.\n",
 		r.Case, status.State(), size.Events, size.Capsules, size.Keys, size.Bytes, size.Events)
 	return err
 }
 
-func sizeOfRecords(ctx context.Context, holds *vault.HoldRegister, number string) (recordsSize, error) {
+func sizeOfRecords(ctx context.Context, holds *vault.HoldRegister, document string) (recordsSize, error) {
 	var size recordsSize
 	list, err := holds.List(ctx)
 	if err != nil {
@@ -302,7 +325,7 @@ func sizeOfRecords(ctx context.Context, holds *vault.HoldRegister, number string
 		return size, err
 	}
 	for _, h := range list {
-		if h.Case != number || !h.InForce() {
+		if h.Document != document || !h.InForce() {
 			continue
 		}
 		size.Keys += h.Copies.Keys
@@ -405,13 +428,28 @@ type recordsLine struct {
 	Outcome   string     `json:"outcome,omitempty"`
 	Decided   *time.Time `json:"decided,omitempty"`
 	Appeal    *time.Time `json:"appeal_until,omitempty"`
+	ConfirmBy *time.Time `json:"confirm_by,omitempty"`
+	Overdue   bool       `json:"overdue"`
 }
 
-func runRecordsList(ctx context.Context, w io.Writer, k *casework.RecordsDesk, asJSON bool) error {
+func runRecordsList(ctx context.Context, w io.Writer, k *casework.RecordsDesk, now time.Time, after time.Duration, asJSON bool) (err error) {
 	all, fault := k.List(ctx)
+	overdue := 0
+	defer func() {
+		if err == nil && overdue > 0 {
+			err = foundErrorf("%d requests came in more than %d days ago and are not closed", overdue, int(after.Hours()/24))
+		}
+	}()
 	lines := make([]recordsLine, len(all))
 	for i, r := range all {
-		lines[i] = recordsLine{Case: r.Request.Case, Tenant: r.Request.Tenant, State: r.State(), Received: r.Request.Received, Registrar: r.Request.Registrar.ID}
+		lines[i] = recordsLine{Case: r.Request.Case, Tenant: r.Request.Tenant, State: r.State(), Received: r.Request.Received, Registrar: r.Request.Registrar.ID,
+			Overdue: r.Overdue(now, after)}
+		if lines[i].Overdue {
+			overdue++
+		}
+		if by := r.ConfirmBy(); !by.IsZero() {
+			lines[i].ConfirmBy = &by
+		}
 		if r.Decision != nil {
 			lines[i].Outcome = r.Decision.Outcome
 		}
@@ -432,9 +470,16 @@ func runRecordsList(ctx context.Context, w io.Writer, k *casework.RecordsDesk, a
 		return errors.Join(fault, err)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NUMBER\tTENANT\tSTATE\tRECEIVED\tREGISTRAR\tOUTCOME")
+	fmt.Fprintln(t, "NUMBER\tTENANT\tSTATE\tRECEIVED\tREGISTRAR\tOUTCOME\tNOTE")
 	for _, l := range lines {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Case, l.Tenant, l.State, l.Received.Format(time.DateTime+" UTC"), l.Registrar, l.Outcome)
+		var notes []string
+		if l.Overdue {
+			notes = append(notes, "overdue")
+		}
+		if l.ConfirmBy != nil {
+			notes = append(notes, "needs a second signature by "+l.ConfirmBy.Format(time.DateTime+" UTC"))
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Case, l.Tenant, l.State, l.Received.Format(time.DateTime+" UTC"), l.Registrar, l.Outcome, strings.Join(notes, "; "))
 	}
 	return errors.Join(fault, t.Flush())
 }

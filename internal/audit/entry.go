@@ -33,7 +33,9 @@ const (
 
 	ExportMade       Kind = "export.made"
 	RecordsRequested Kind = "records.requested" // somebody asked for a public record
+	RecordsConfirmed Kind = "records.confirmed" // a second person signed a request that names nobody
 	RecordsDecided   Kind = "records.decided"
+	RecordsClosed    Kind = "records.closed"
 	ExportRemoved    Kind = "export.removed" // its case has ended
 
 	PermissionGranted Kind = "permission.granted" // work that explains what would look forbidden
@@ -65,7 +67,7 @@ func Kinds() []Kind {
 	return []Kind{
 		DecisionRequested, DecisionApproved, DecisionDenied, DecisionRevoked, DecisionSuspended, DecisionNotified, DecisionClosed,
 		LookupIntent, LookupResult, LookupUnknown, AccessRefused,
-		ExportMade, ExportRemoved, RecordsRequested, RecordsDecided,
+		ExportMade, ExportRemoved, RecordsRequested, RecordsConfirmed, RecordsDecided, RecordsClosed,
 		PermissionGranted, PermissionRevoked, AccidentReported, PermissionRemoved,
 		HoldPlaced, HoldReleased,
 		PurgeIntent, PurgeCertificate, PurgeFailed,
@@ -79,7 +81,7 @@ func (k Kind) known() bool {
 	switch k {
 	case DecisionRequested, DecisionApproved, DecisionDenied, DecisionRevoked, DecisionSuspended, DecisionNotified, DecisionClosed,
 		LookupIntent, LookupResult, LookupUnknown, AccessRefused,
-		ExportMade, ExportRemoved, RecordsRequested, RecordsDecided,
+		ExportMade, ExportRemoved, RecordsRequested, RecordsConfirmed, RecordsDecided, RecordsClosed,
 		PermissionGranted, PermissionRevoked, AccidentReported, PermissionRemoved,
 		HoldPlaced, HoldReleased,
 		PurgeIntent, PurgeCertificate, PurgeFailed,

@@ -125,10 +125,20 @@ type HoldRegister struct {
 	Lock string           // file that placing, releasing and purging take turns by
 	Wait time.Duration    // for the lock
 	Now  func() time.Time // the clock
+
+	step func(string) error // tests: called before every step, with its name
+}
+
+func (r HoldRegister) before(step string) error {
+	if r.step != nil {
+		return r.step(step)
+	}
+	return nil
 }
 
 // Place puts a hold on record and copies what it keeps. When it answers without an error, both are done: from then on no
-// purge removes the rows. An error after the hold went on record comes with the hold, which is in force: the next purge
+// purge removes the rows; days that a purge has begun to remove are not held, and Hold.Gone counts them. If all are, it fails with
+// [ErrGone]. An error after the hold went on record comes with the hold, which is in force: the next purge
 // copies before it removes anything.
 func (r HoldRegister) Place(ctx context.Context, o HoldOrder) (h Hold, copied HoldCopies, err error) {
 	fail := func(err error) (Hold, HoldCopies, error) { return h, copied, fmt.Errorf("place a hold: %w", err) }
@@ -146,6 +156,10 @@ func (r HoldRegister) Place(ctx context.Context, o HoldOrder) (h Hold, copied Ho
 	if err := o.Authorise(ctx); err != nil {
 		return fail(err)
 	}
+	gone, err := r.dropGone(ctx, &o.Scope)
+	if err != nil {
+		return fail(err)
+	}
 	var salt [32]byte
 	rand.Read(salt[:])
 	digest := o.Scope.digest(salt)
@@ -160,15 +174,21 @@ func (r HoldRegister) Place(ctx context.Context, o HoldOrder) (h Hold, copied Ho
 	if err := r.insert(ctx, id, salt, o.Scope); err != nil {
 		return fail(err)
 	}
+	if err := r.before("record"); err != nil {
+		return fail(err)
+	}
 	receipt, err := r.Log.Append(ctx, entry)
 	if err != nil {
 		return fail(err)
 	}
-	h = Hold{ID: id, Case: o.Case, Basis: o.Basis, Document: o.Document, Placed: receipt.Entry.At, digest: entry.Document, scope: map[holdDay]int{}}
+	h = Hold{ID: id, Case: o.Case, Basis: o.Basis, Document: o.Document, Placed: receipt.Entry.At, Gone: gone, digest: entry.Document, scope: map[holdDay]int{}}
 	for _, row := range o.Scope.sorted() {
 		h.scope[holdDay{row.Kind, row.Day}]++
 	}
 	for _, d := range slices.SortedFunc(maps.Keys(h.scope), compareHoldDays) {
+		if err := r.before("copy"); err != nil {
+			return fail(err)
+		}
 		n, err := copyHeld(ctx, r.DB, h.ID, d)
 		if err != nil {
 			return fail(fmt.Errorf("hold %s is in force, but its copy is not whole yet: %w", h.ID, err))
@@ -177,6 +197,57 @@ func (r HoldRegister) Place(ctx context.Context, o HoldOrder) (h Hold, copied Ho
 		copied.Capsules += n.Capsules
 	}
 	return h, copied, nil
+}
+
+// ErrGone is when everything that was to be held is purged, or its purge has begun and its keys are gone.
+var ErrGone = errors.New("a purge has removed all days that were to be held")
+
+// dropGone takes the days out of a scope whose purge is certified, or was begun and has removed the keys already: what is left of them opens for
+// nobody, and a hold that names them would promise what it can't keep. Those that a purge has put on record and not touched yet stay:
+// it copies what is held before it goes on. It answers how many days went, counted for each kind.
+func (r HoldRegister) dropGone(ctx context.Context, s *HoldScope) (int, error) {
+	records, err := r.Log.Entries(ctx)
+	if err != nil {
+		return 0, err
+	}
+	begun, err := PurgedUnheld(records, "", "")
+	if err != nil {
+		return 0, err
+	}
+	certified, err := PurgedDays(records)
+	if err != nil {
+		return 0, err
+	}
+	partitions, err := listPartitions(ctx, r.DB)
+	if err != nil {
+		return 0, err
+	}
+	gone := map[holdDay]bool{}
+	var left []HoldRow
+	for _, row := range s.Rows {
+		d := holdDay{row.Kind, row.Day}
+		if _, known := gone[d]; !known {
+			left := slices.ContainsFunc(partitions, func(f foundPartition) bool {
+				return f.Table == row.Kind+"_keys" && f.Day == row.Day && f.active > 0
+			})
+			// What is there of a day that is certified, somebody has put back: a hold would have it served again.
+			gone[d] = certified.Has(row.Kind, row.Day) || begun.Has(row.Kind, row.Day) && !left
+		}
+		if !gone[d] {
+			left = append(left, row)
+		}
+	}
+	if len(left) == 0 {
+		return 0, ErrGone
+	}
+	s.Rows = left
+	n := 0
+	for _, lost := range gone {
+		if lost {
+			n++
+		}
+	}
+	return n, nil
 }
 
 func compareHoldDays(a, b holdDay) int {
@@ -251,6 +322,9 @@ func (r HoldRegister) release(ctx context.Context, actor string, authorise func(
 	for _, h := range holdsOnRecord(records) {
 		if !h.InForce() || !which(h) {
 			continue
+		}
+		if err := r.before("release"); err != nil {
+			return fail(err)
 		}
 		receipt, err := r.Log.Append(ctx, audit.Entry{Kind: audit.HoldReleased, Actor: actor, Case: h.Case, Document: h.digest})
 		if err != nil {
@@ -333,10 +407,13 @@ func HoldsOn(records []audit.Record, basis HoldBasis, document string) []Hold {
 }
 
 // PurgedUnheld answers the days whose purge was begun while no hold of this document was in force: of them not everything that
-// the document is about was kept.
+// the document is about was kept. Without a document it is all of them.
 func PurgedUnheld(records []audit.Record, basis HoldBasis, document string) (Purged, error) {
 	p := Purged{map[purgeKey]bool{}}
-	mine := HoldsOn(records, basis, document)
+	var mine []Hold
+	if document != "" {
+		mine = HoldsOn(records, basis, document)
+	}
 	held := map[string]bool{}
 	for _, e := range records {
 		switch e.Kind {
@@ -397,6 +474,15 @@ type heldState struct {
 
 func (s heldState) inForce() []Hold {
 	return slices.DeleteFunc(slices.Clone(s.list), func(h Hold) bool { return !h.InForce() })
+}
+
+// known are all holds, and those that were never placed as ones that have ended: what was copied for them goes.
+func (s heldState) known(now time.Time) []Hold {
+	list := slices.Clone(s.list)
+	for _, id := range s.orphans {
+		list = append(list, Hold{ID: id, Case: "(never placed)", Released: now})
+	}
+	return list
 }
 
 // loadHolds brings record and database together. It refuses when a hold in force has no scope, or another than the record

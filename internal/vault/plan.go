@@ -184,6 +184,7 @@ type Hold struct {
 	Document string    `json:"document"` // "sha256:..." of the decision or the request that it rests on
 	Placed   time.Time `json:"placed"`
 	Released time.Time `json:"released,omitzero"`
+	Gone     int       `json:"gone,omitempty"` // days, counted for each kind, that a purge had removed before it was placed: they are not held
 
 	digest string
 	scope  map[holdDay]int // rows of the scope by kind and day

@@ -283,7 +283,7 @@ func (p *Purger) look(ctx context.Context) (sight, error) {
 			}
 		}
 	}
-	s.actions, err = Plan(list, s.holds.list, p.Retention, s.at)
+	s.actions, err = Plan(list, s.holds.known(s.at), p.Retention, s.at)
 	return s, err
 }
 

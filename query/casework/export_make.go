@@ -454,6 +454,8 @@ func (g *Gate) RemoveExports(ctx context.Context, keep time.Duration) ([]ExportR
 			faults = append(faults, err)
 		}
 	}
+	of, err := g.removeRequestExports(ctx, keep)
+	done, faults = append(done, of...), append(faults, err)
 	if err := errors.Join(faults...); err != nil {
 		return done, fmt.Errorf("remove exports: %w", err)
 	}

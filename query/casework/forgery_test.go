@@ -121,9 +121,16 @@ func documents(s *story) []document {
 	list = append(list, document{"records decision", typeRecordsDecision, &RecordsDecision{Type: typeRecordsDecision, Case: request.Case, Request: digest,
 		Outcome: "partly", Reasons: "Uppgifter om enskildas hälsa.", Laws: []string{"OSL 21 kap. 1 §"}, Rows: 9, Secret: 2, Partly: 3,
 		Marks: seal.DigestOf([]byte("m")), Actor: request.Registrar.ID, At: s.now, Nonce: NewNonce()}, o.signer("registrator"), func(signed []byte) error {
-		_, _, err := openRecordsDecision(signed, request, digest)
+		_, _, err := openRecordsDecision(signed, request, digest, o.chain)
 		return err
 	}})
+	for _, a := range []RecordsAct{{Type: typeRecordsConfirmation, Actor: "security-1"}, {Type: typeRecordsClosing, Actor: "registrator", Waived: true}} {
+		a.Case, a.Request, a.At, a.Nonce = request.Case, digest, s.now, NewNonce()
+		list = append(list, document{a.Type[len("tillsyn "):], a.Type, &a, o.signer(a.Actor), func(signed []byte) error {
+			_, _, err := openRecordsAct(signed, a.Type, request, digest, o.chain)
+			return err
+		}})
+	}
 	slices.SortFunc(list, func(a, b document) int { return strings.Compare(a.name, b.name) })
 	return list
 }

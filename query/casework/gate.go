@@ -571,7 +571,7 @@ func (g *Gate) forgetEnded(ctx context.Context) error {
 		}
 		fault = errors.Join(fault, err)
 	}
-	return fault
+	return errors.Join(fault, g.forgetPreviews(ctx))
 }
 
 // Recover names, on record, every lookup that was begun and never ended: its process died, or the record was not there for the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"tillsyn/internal/audit"
 	"tillsyn/internal/seal"
@@ -49,8 +50,8 @@ func (g *Gate) HoldScope(d *Decision) (vault.HoldScope, error) {
 	return s, nil
 }
 
-// PlaceHold keeps what a decision is about from being purged. It must be active or suspended, also at the moment when the hold
-// goes on record. signer is whoever asks: somebody who is entitled to the case. One hold a case is enough: a second is refused.
+// PlaceHold keeps what a decision is about from being purged. It must be pending, active or suspended, also at the moment when the
+// hold goes on record. signer is whoever asks: somebody who is entitled to the case. One hold a case is enough: a second is refused.
 func (g *Gate) PlaceHold(ctx context.Context, number string, signer *seal.Signer, r vault.HoldRegister) (vault.Hold, vault.HoldCopies, error) {
 	fail := func(err error) (vault.Hold, vault.HoldCopies, error) {
 		return vault.Hold{}, vault.HoldCopies{}, fmt.Errorf("place the hold of a decision: %w", err)
@@ -72,7 +73,8 @@ func (g *Gate) PlaceHold(ctx context.Context, number string, signer *seal.Signer
 // ErrNoHold is when a hold may not be placed or released.
 var ErrNoHold = errors.New("the hold is refused")
 
-// ReleaseHolds ends the holds of a case that has ended: closed, revoked or denied. Expiry of the approval does not end them.
+// ReleaseHolds ends the holds of a case that has ended: closed, revoked or denied, or never approved in time. Expiry of one that was
+// approved does not end them.
 func (g *Gate) ReleaseHolds(ctx context.Context, number string, signer *seal.Signer, r vault.HoldRegister) ([]vault.Hold, error) {
 	c, _, err := g.Entitled(ctx, number, signer)
 	if err != nil {
@@ -87,8 +89,22 @@ func holdsOf(record []audit.Record, decision seal.Digest) (n int, inForce bool) 
 	return len(holds), slices.ContainsFunc(holds, vault.Hold.InForce)
 }
 
-// SettleHolds makes the holds what the decisions say: one that may be used has a hold, one that has ended has none. It is run
-// before each purge, so that no approved decision loses its rows because nobody thought of them. Placing needs the lookup key; a
+// unapproved says whether a decision expired because too few approved it in time, by the record alone and by its own clock: an
+// approval that somebody removed from the store, or a clock that was wrong for a moment, must not let anything go.
+func (v *view) unapproved() bool {
+	roles := map[string]bool{}
+	for _, r := range v.record {
+		if r.Kind == audit.DecisionApproved && r.Document == v.Digest.String() {
+			roles[r.Actor] = true
+		}
+	}
+	s := StateOf(v.evidence(), time.Time{})
+	return s.State == Expired && len(s.Missing) > 0 && len(roles) < len(seal.Approvers())
+}
+
+// SettleHolds makes the holds what decisions and requests for records say: one that may be used or waits for its approvals has a
+// hold, one that has ended has none. It is run before each purge, so that no decision loses its rows because nobody thought of
+// them, or because three people took their time. What waits holds for [MaxApproveIn] at most: then it is approved, or expires. Placing needs the lookup key; a
 // gate without it only releases. It answers how many were placed and released; what fails for one case does not stop the others.
 func (g *Gate) SettleHolds(ctx context.Context, r vault.HoldRegister) (placed, released int, err error) {
 	cases, states, err := g.List(ctx)
@@ -104,7 +120,7 @@ func (g *Gate) SettleHolds(ctx context.Context, r vault.HoldRegister) (placed, r
 		number := c.Decision.Case
 		holds, inForce := holdsOf(record, c.Digest)
 		switch s := states[i].State; {
-		case (s == Active || s == Suspended) && holds == 0 && g.p.Lookup.Oldest() > 0:
+		case (s == Pending || s == Active || s == Suspended) && holds == 0 && g.p.Lookup.Oldest() > 0:
 			scope, err := g.HoldScope(c.Decision)
 			if errors.Is(err, ErrNoHold) {
 				continue // there is nothing left to hold
@@ -113,12 +129,25 @@ func (g *Gate) SettleHolds(ctx context.Context, r vault.HoldRegister) (placed, r
 				_, _, err = r.Place(ctx, vault.HoldOrder{Case: number, Basis: vault.HoldByDecision, Document: c.Digest.String(), Actor: settles, Scope: scope,
 					Authorise: func(ctx context.Context) error { return g.mayHold(ctx, number) }})
 			}
+			if errors.Is(err, vault.ErrGone) {
+				continue
+			}
 			if err != nil && !errors.Is(err, ErrNoHold) {
 				faults = append(faults, fmt.Errorf("case %s: %w", number, err))
 				continue
 			}
 			placed++
-		case states[i].ended() && inForce:
+		case inForce && (states[i].ended() || s == Expired):
+			if !states[i].ended() {
+				v, err := g.judge(ctx, c)
+				if err != nil {
+					faults = append(faults, fmt.Errorf("case %s: %w", number, err))
+					continue
+				}
+				if !v.unapproved() {
+					continue
+				}
+			}
 			if _, err := r.Release(ctx, vault.HoldByDecision, c.Digest.String(), settles, func(ctx context.Context) error { return g.mayRelease(ctx, number) }); err != nil {
 				faults = append(faults, fmt.Errorf("case %s: %w", number, err))
 				continue
@@ -126,10 +155,44 @@ func (g *Gate) SettleHolds(ctx context.Context, r vault.HoldRegister) (placed, r
 			released++
 		}
 	}
+	desk := RecordsDesk{Gate: g, Place: r.Place, Release: r.Release}
+	more, fewer, err := desk.settle(ctx)
+	placed, released, faults = placed+more, released+fewer, append(faults, err)
 	if err := errors.Join(faults...); err != nil {
 		return placed, released, fmt.Errorf("settle holds: %w", err)
 	}
 	return placed, released, nil
+}
+
+// Gone says whether the purge of every day that a decision or a request for records is about was begun, or its tags can't be made any
+// more: then nothing of it can be held.
+func (g *Gate) Gone(ctx context.Context, basis vault.HoldBasis, number string) (bool, error) {
+	var s vault.HoldScope
+	var err error
+	if basis == vault.HoldByRecords {
+		desk := RecordsDesk{Gate: g}
+		var r Records
+		if r, err = desk.Status(ctx, number); err == nil {
+			s, err = desk.holdScope(r.Request)
+		}
+	} else {
+		var c *Case
+		if c, err = g.store.Case(number); err == nil {
+			s, err = g.HoldScope(c.Decision)
+		}
+	}
+	if errors.Is(err, ErrNoHold) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	record, err := g.p.Log.Entries(ctx)
+	if err != nil {
+		return false, err
+	}
+	begun, err := vault.PurgedUnheld(record, "", "")
+	return err == nil && !slices.ContainsFunc(s.Rows, func(r vault.HoldRow) bool { return !begun.Has(r.Kind, r.Day) }), err
 }
 
 const settles = "tillsyn.gate" // the actor of holds that follow from a decision by themselves
@@ -140,8 +203,8 @@ func (g *Gate) mayHold(ctx context.Context, number string) error {
 	if err != nil {
 		return err
 	}
-	if s := v.Status.State; s != Active && s != Suspended {
-		return fmt.Errorf("%w: the decision is %s, only one that may be used holds anything", ErrNoHold, s)
+	if s := v.Status.State; s != Pending && s != Active && s != Suspended {
+		return fmt.Errorf("%w: the decision is %s, only one that may be used, or waits for approvals, holds anything", ErrNoHold, s)
 	}
 	if _, inForce := holdsOf(v.record, v.Digest); inForce {
 		return fmt.Errorf("%w: the case has a hold already", ErrNoHold)
@@ -161,6 +224,11 @@ func (g *Gate) mayRelease(ctx context.Context, number string) error {
 			return fmt.Errorf("%w: the act by which it is %s is not on record, or not in the case store as one who may has signed it: sign it again", ErrNoHold, s)
 		}
 		return nil
+	case Expired:
+		if v.unapproved() {
+			return nil
+		}
+		fallthrough
 	default:
 		return fmt.Errorf("%w: the decision is %s: close the case first, with its result", ErrNoHold, s)
 	}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
+
 	"tillsyn/internal/audit"
 	"tillsyn/internal/seal"
 	"tillsyn/internal/vault"
@@ -24,7 +26,7 @@ func (h *house) holds() vault.HoldRegister {
 
 func (h *house) desk() *RecordsDesk {
 	r := h.holds()
-	return &RecordsDesk{Gate: h.gate, Config: secrecy(), Place: r.Place, Release: r.Release, Mask: maskNumbers}
+	return &RecordsDesk{Gate: h.gate, Config: secrecy(), Place: r.Place, Release: r.Release, Mask: maskNumbers, Identities: []age.Identity{h.ages["registrator"]}}
 }
 
 // inForce answers the documents of the holds in force.

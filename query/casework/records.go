@@ -3,16 +3,18 @@ package casework
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"filippo.io/age"
 
 	"tillsyn/internal/audit"
 	"tillsyn/internal/seal"
@@ -32,7 +34,7 @@ const (
 
 // A RecordsRequest is somebody's wish to see public records (allmänna handlingar). It has no field for who they are, and none may
 // be asked: tryckfrihetsförordningen (1949:105), chapter 2, section 18. It is a document, signed by the registrar who wrote it
-// down, who alone works on it.
+// down; who else may work on it stands at [RecordsRequest.handler].
 type RecordsRequest struct {
 	Type       string       `json:"type"` // tillsyn records request v1
 	Deployment string       `json:"deployment"`
@@ -75,7 +77,7 @@ func Outcomes() []string {
 	return []string{OutcomeDisclosed, OutcomePartly, OutcomeRefused, OutcomeNothing}
 }
 
-// A RecordsDecision is the authority's answer to a [RecordsRequest]. It is a document, signed by the registrar of the request.
+// A RecordsDecision is the authority's answer to a [RecordsRequest]. It is a document, signed by whoever may work on it.
 type RecordsDecision struct {
 	Type    string      `json:"type"` // tillsyn records decision v1
 	Case    string      `json:"case"`
@@ -244,6 +246,8 @@ type RecordsDesk struct {
 	// Place and Release are those of vault.HoldRegister: what is asked for is not purged meanwhile.
 	Place   func(context.Context, vault.HoldOrder) (vault.Hold, vault.HoldCopies, error)
 	Release func(ctx context.Context, basis vault.HoldBasis, document, actor string, authorise func(context.Context) error) ([]vault.Hold, error)
+	// Identities are those of whoever works at the desk: previewed rows open for their reader alone.
+	Identities []age.Identity
 	// Mask answers a text with every personal identity number in it blanked.
 	Mask func(string) string
 }
@@ -253,10 +257,27 @@ type Records struct {
 	Request   *RecordsRequest
 	Digest    seal.Digest
 	Requested time.Time // on record; zero: not yet
+	Confirmed time.Time // when a second person's signature reached the record; zero: not yet, or there is no need
 	Previews  int       // decisions whose rows were fetched
 	Decision  *RecordsDecision
 	Decided   time.Time // on record; zero: not yet
 	Closed    bool
+	ClosedAt  time.Time // on record
+
+	chain []*seal.Register
+}
+
+// Overdue says whether a request that is not closed came in longer than after ago.
+func (r Records) Overdue(now time.Time, after time.Duration) bool {
+	return !r.Closed && now.After(r.Request.Received.Add(after))
+}
+
+// ConfirmBy is until when a request that names no person needs its second signature; zero if it needs none any more.
+func (r Records) ConfirmBy() time.Time {
+	if !r.Request.wide() || r.Requested.IsZero() || !r.Confirmed.IsZero() || r.Closed {
+		return time.Time{}
+	}
+	return r.Requested.Add(ConfirmIn)
 }
 
 // State is how far a request has come, in one word.
@@ -303,8 +324,7 @@ func (k *RecordsDesk) request(ctx context.Context, signed []byte) (Records, vaul
 	if r.Deployment != g.p.Deployment {
 		return Records{}, none, errors.New("it is another deployment's")
 	}
-	scope, err := k.holdScope(r)
-	if err != nil {
+	if _, err := k.holdScope(r); err != nil {
 		return Records{}, none, err
 	}
 	if err := k.file(ctx, r, digest, signed); err != nil {
@@ -316,19 +336,8 @@ func (k *RecordsDesk) request(ctx context.Context, signed []byte) (Records, vaul
 	}
 	var copies vault.HoldCopies
 	if len(vault.HoldsOn(record, vault.HoldByRecords, digest.String())) == 0 {
-		if k.Place == nil {
-			return Records{}, none, errors.New("nothing can hold the rows back from purge")
-		}
-		if _, copies, err = k.Place(ctx, vault.HoldOrder{
-			Case: r.Case, Basis: vault.HoldByRecords, Document: digest.String(), Actor: r.Registrar.ID, Scope: scope,
-			Authorise: func(ctx context.Context) error {
-				now, err := k.Status(ctx, r.Case)
-				if err == nil && (now.State() != "requested" || now.Digest != digest) {
-					err = errors.New("the request is not open")
-				}
-				return err
-			},
-		}); err != nil {
+		// Where nothing is left, there is nothing to hold: the answer will be that there are no such records.
+		if copies, err = k.hold(ctx, r, digest); err != nil && !errors.Is(err, vault.ErrGone) {
 			return Records{}, none, err
 		}
 	}
@@ -349,6 +358,13 @@ func (k *RecordsDesk) file(ctx context.Context, r *RecordsRequest, digest seal.D
 	}
 	if onRecord(record, audit.RecordsRequested, digest.String(), "") {
 		return nil
+	}
+	chain, _, err := g.chain(r.Tenant, record)
+	if err != nil {
+		return err
+	}
+	if !chain[len(chain)-1].Enrolled(r.Registrar.ID, r.Registrar.Key, "") {
+		return fmt.Errorf("registrar: %w with this key, for all populations", ErrNotEnrolled)
 	}
 	if now := Clock(record, g.p.Now()); !near(r.At, now) {
 		return fmt.Errorf("its time is not now, give or take %v", ClockTolerance)
@@ -397,7 +413,7 @@ func (k *RecordsDesk) holdScope(r *RecordsRequest) (vault.HoldScope, error) {
 		}
 	}
 	if len(s.Rows) == 0 {
-		return s, errors.New("all days that it asks for are purged")
+		return s, fmt.Errorf("%w: all days that it asks for are purged", ErrNoHold)
 	}
 	return s, nil
 }
@@ -428,6 +444,9 @@ func (k *RecordsDesk) statusOf(ctx context.Context, signed []byte) (Records, err
 		return Records{}, err
 	}
 	out := Records{Request: r, Digest: digest, Requested: recordedAt(record, audit.RecordsRequested, digest)}
+	if out.chain, _, err = k.Gate.chain(r.Tenant, record); err != nil {
+		return Records{}, err
+	}
 	names, err := s.Names(r.Case)
 	if err != nil {
 		return Records{}, err
@@ -437,7 +456,29 @@ func (k *RecordsDesk) statusOf(ctx context.Context, signed []byte) (Records, err
 			out.Previews++
 		}
 	}
-	out.Closed = slices.Contains(names, recordsClosedFile)
+	// What only stands in the store, or only on record, ends nothing.
+	for _, act := range []struct {
+		file, typ string
+		kind      audit.Kind
+		at        *time.Time
+	}{
+		{recordsConfirmedFile, typeRecordsConfirmation, audit.RecordsConfirmed, &out.Confirmed},
+		{recordsClosedFile, typeRecordsClosing, audit.RecordsClosed, &out.ClosedAt},
+	} {
+		if !slices.Contains(names, act.file) {
+			continue
+		}
+		text, err := s.Get(r.Case, act.file)
+		if err != nil {
+			return Records{}, err
+		}
+		_, of, err := openRecordsAct(text, act.typ, r, digest, out.chain)
+		if err != nil {
+			return Records{}, fmt.Errorf("%w: %w", ErrStore, err)
+		}
+		*act.at = recordedAt(record, act.kind, of)
+	}
+	out.Closed = !out.ClosedAt.IsZero()
 	text, err := s.Get(r.Case, recordsDecisionFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return out, nil
@@ -445,7 +486,7 @@ func (k *RecordsDesk) statusOf(ctx context.Context, signed []byte) (Records, err
 	if err != nil {
 		return Records{}, err
 	}
-	d, of, err := openRecordsDecision(text, r, digest)
+	d, of, err := openRecordsDecision(text, r, digest, out.chain)
 	if err != nil {
 		return Records{}, fmt.Errorf("%w: %w", ErrStore, err)
 	}
@@ -453,7 +494,7 @@ func (k *RecordsDesk) statusOf(ctx context.Context, signed []byte) (Records, err
 	return out, nil
 }
 
-func openRecordsDecision(signed []byte, r *RecordsRequest, request seal.Digest) (*RecordsDecision, seal.Digest, error) {
+func openRecordsDecision(signed []byte, r *RecordsRequest, request seal.Digest, chain []*seal.Register) (*RecordsDecision, seal.Digest, error) {
 	d := new(RecordsDecision)
 	text, err := seal.Unsigned(signed)
 	if err == nil {
@@ -463,9 +504,9 @@ func openRecordsDecision(signed []byte, r *RecordsRequest, request seal.Digest) 
 		err = d.Validate()
 	}
 	if err == nil {
-		_, _, err = seal.Open(signed, r.Registrar.Key)
+		err = signedBy(signed, d.Actor, r.handler, chain)
 	}
-	if err == nil && (d.Request != request || d.Case != r.Case || d.Actor != r.Registrar.ID) {
+	if err == nil && (d.Request != request || d.Case != r.Case) {
 		err = errors.New("it is on another request")
 	}
 	if err != nil {
@@ -476,45 +517,31 @@ func openRecordsDecision(signed []byte, r *RecordsRequest, request seal.Digest) 
 
 // List answers all requests, by number. One that can't be read is in the error, and hides no other.
 func (k *RecordsDesk) List(ctx context.Context) ([]Records, error) {
-	s := k.Gate.store
-	folders, err := os.ReadDir(s.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("list requests for records: %w", err)
-	}
+	numbers, err := k.Gate.store.requests()
+	faults := []error{err}
 	var all []Records
-	var faults []error
-	for _, f := range folders {
-		if !f.IsDir() {
-			continue
-		}
-		signed, err := s.read(filepath.Join(s.dir, f.Name(), recordsRequestFile+".age"))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		var r Records
-		if err == nil {
-			r, err = k.statusOf(ctx, signed)
-		}
+	for _, number := range numbers {
+		r, err := k.Status(ctx, number)
 		if err != nil {
 			faults = append(faults, err)
 			continue
 		}
 		all = append(all, r)
 	}
-	slices.SortFunc(all, func(a, b Records) int { return strings.Compare(a.Request.Case, b.Request.Case) })
 	return all, errors.Join(faults...)
 }
 
-// open answers a request that registrar works on, in one of these states. To everybody else it is [ErrRefused], on record.
-func (k *RecordsDesk) open(ctx context.Context, number string, registrar *seal.Signer, states ...string) (Records, error) {
+// open answers a request that by may work on, in one of these states. To everybody else it is [ErrRefused], on record.
+func (k *RecordsDesk) open(ctx context.Context, number string, by *seal.Signer, states ...string) (Records, error) {
 	r, err := k.Status(ctx, number)
 	if errors.Is(err, ErrNoCase) {
-		return Records{}, k.Gate.refuse(ctx, nameOf(registrar), number, "", refusedNoCase)
+		return Records{}, k.Gate.refuse(ctx, nameOf(by), number, "", refusedNoCase)
 	}
 	if err != nil {
 		return Records{}, err
 	}
-	if registrar == nil || registrar.Verifier() != r.Request.Registrar.Key {
+	key, ok := r.Request.handler(nameOf(by), r.chain[len(r.chain)-1])
+	if !ok || key != by.Verifier() {
 		return Records{}, k.Gate.refuse(ctx, "", number, r.Digest.String(), refusedActor)
 	}
 	if !slices.Contains(states, r.State()) {
@@ -523,9 +550,9 @@ func (k *RecordsDesk) open(ctx context.Context, number string, registrar *seal.S
 	return r, nil
 }
 
-// Preview fetches rows for the secrecy test: one lookup under a decision of the kind public_record, of which the registrar is an
-// investigator and which reaches no further than the request. The rows are kept in the case store, with presets marked, until the
-// request is closed. It answers what the lookup found.
+// Preview fetches rows for the secrecy test: one lookup under a decision of the kind public_record, of which whoever asks is an
+// investigator and which reaches no further than the request. The rows are kept in the case store, encrypted to whoever asked and to
+// nobody else, with presets marked, until the request is closed or that decision has ended. It answers what the lookup found.
 func (k *RecordsDesk) Preview(ctx context.Context, number, decision string, registrar *seal.Signer) (Result, error) {
 	fail := func(err error) (Result, error) { return Result{}, fmt.Errorf("preview records: %w", err) }
 	r, err := k.open(ctx, number, registrar, "requested", "previewed")
@@ -549,20 +576,7 @@ func (k *RecordsDesk) Preview(ctx context.Context, number, decision string, regi
 	if err != nil {
 		return fail(err)
 	}
-	return result, k.keep(r, result.Digest, rows)
-}
-
-// keep files the rows of a preview with the presets. The name is the digest of the rows: the same rows are kept once.
-func (k *RecordsDesk) keep(r Records, digest seal.Digest, rows []Row) error {
-	var text bytes.Buffer
-	if err := WriteRows(&text, rows); err != nil {
-		return err
-	}
-	err := k.Gate.store.Put(r.Request.Case, fmt.Sprintf("%s%04d-%x", recordsRowsFile, r.Previews+1, digest[:4]), text.Bytes())
-	if err != nil {
-		return fmt.Errorf("keep the rows of a preview: %w", err)
-	}
-	return nil
+	return result, k.keep(ctx, r, c, result.Digest, rows, registrar)
 }
 
 // covers says whether a decision reaches no further than the request.
@@ -611,9 +625,9 @@ func (k *RecordsDesk) rows(r Records) ([]Row, Marks, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		more, err := ParseRows(text)
+		more, err := k.opened(text)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%w: %w", ErrStore, err)
+			return nil, nil, err
 		}
 		rows = append(rows, more...)
 	}
@@ -706,6 +720,9 @@ func (k *RecordsDesk) decide(ctx context.Context, number, outcome, reasons strin
 	defer unlock()
 	d := RecordsDecision{Type: typeRecordsDecision, Case: number, Request: r.Digest, Outcome: outcome, Reasons: reasons, Actor: registrar.Name(), Nonce: NewNonce(), Laws: []string{}}
 	rows, marks, err := k.rows(r)
+	if errors.Is(err, ErrNotReader) && outcome == OutcomeRefused {
+		rows, marks, err = nil, nil, nil // whoever takes over can refuse what another had previewed, and can't say how much of it there is
+	}
 	if err != nil {
 		return RecordsDecision{}, err
 	}
@@ -769,8 +786,8 @@ func (k *RecordsDesk) decide(ctx context.Context, number, outcome, reasons strin
 	return d, nil
 }
 
-// Export writes the answer into the folder dir: the letter, and what is disclosed as a page and as CSV. It answers the names. They are
-// the requester's: they are not purged with anything.
+// Export writes the answer into the folder dir: the letter, and what is disclosed as a page and as CSV. It answers the names. The
+// files are for the requester; what is left of them here is in [Gate.Exports], and goes when the request is closed ([Gate.RemoveExports]).
 func (k *RecordsDesk) Export(ctx context.Context, number, dir string, registrar *seal.Signer) ([]string, error) {
 	names, err := k.export(ctx, number, dir, registrar)
 	if err != nil {
@@ -803,7 +820,8 @@ func (k *RecordsDesk) export(ctx context.Context, number, dir string, registrar 
 	if err != nil {
 		return nil, err
 	}
-	base := strings.TrimSuffix(exportName(number, r.Digest), ".zip")
+	sum := sha256.Sum256([]byte(NewNonce()))
+	base := strings.TrimSuffix(exportName(number, sum), ".zip")
 	files := map[string][]byte{base + "-brev.html": letter}
 	if r.Decision.Outcome == OutcomeDisclosed || r.Decision.Outcome == OutcomePartly {
 		var table bytes.Buffer
@@ -816,6 +834,12 @@ func (k *RecordsDesk) export(ctx context.Context, number, dir string, registrar 
 		}
 		files[base+"-rader.csv"], files[base+"-rader.html"] = table.Bytes(), page
 	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
+	}
+	if err := k.clean(ctx, number); err != nil {
+		return nil, err
+	}
 	p, err := openPlace(dir)
 	if err != nil {
 		return nil, err
@@ -826,21 +850,61 @@ func (k *RecordsDesk) export(ctx context.Context, number, dir string, registrar 
 		return nil, err
 	}
 	names := slices.Sorted(maps.Keys(files))
-	for _, name := range names {
-		if err := p.write(name, files[name]); err != nil {
+	for i, name := range names {
+		// The store knows of a file before it is there, so that a killed process leaves nothing that nobody knows.
+		key := fmt.Sprintf("%s%x-%d", exportPrefix, sum[:10], i)
+		known, err := json.Marshal(storedExport{Folder: dir, Name: name, Maker: registrar.Name(), Made: r.Decided, Rows: found.Rows - found.Secret})
+		if err == nil {
+			err = k.Gate.store.Put(number, key, known)
+		}
+		if err != nil {
+			return nil, err
+		}
+		k.Gate.step("records export known")
+		if err := p.write(name, files[name], k.Gate.step); err != nil {
+			return nil, err
+		}
+		k.Gate.step("records export written")
+		done, err := json.Marshal(storedDone{Archive: seal.DigestOf(files[name])})
+		if err == nil {
+			err = k.Gate.store.Put(number, key+"-done", done)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 	return names, nil
 }
 
+// clean removes what an export whose process died has left behind.
+func (k *RecordsDesk) clean(ctx context.Context, number string) error {
+	list, err := k.Gate.Exports(number)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if !e.Archive.IsZero() {
+			continue
+		}
+		removed, err := k.Gate.removeExport(ctx, e)
+		if err != nil {
+			return err
+		}
+		if removed.Outcome == ExportOutOf {
+			return fmt.Errorf("what an export that died has left in %s can't be removed: remove it by hand", filepath.Dir(e.Path))
+		}
+	}
+	return nil
+}
+
 // write makes a small file as a whole.
-func (p place) write(name string, content []byte) error {
+func (p place) write(name string, content []byte, step func(string)) error {
 	f, err := p.create(partialName(name))
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(content)
+	step("records export half written")
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = p.publish(partialName(name), name)
 	}
@@ -883,28 +947,40 @@ func (k *RecordsDesk) Close(ctx context.Context, number string, waived bool, reg
 	if k.Release == nil {
 		return fail(errors.New("nothing can release the hold"))
 	}
-	if err := g.store.Put(number, recordsClosedFile, []byte("{}")); err != nil && !errors.Is(err, fs.ErrExist) {
+	if !r.Closed {
+		if err := k.act(ctx, r, RecordsAct{Type: typeRecordsClosing, Waived: waived}, recordsClosedFile, audit.RecordsClosed, registrar); err != nil {
+			return fail(err)
+		}
+	}
+	g.step("records closed")
+	if err := k.forget(ctx, number); err != nil {
 		return fail(err)
 	}
-	names, err := g.store.Names(number)
-	if err != nil {
+	g.step("records rows removed")
+	if _, err := k.release(ctx, r, registrar.Name()); err != nil {
 		return fail(err)
+	}
+	return nil
+}
+
+// forget removes previewed rows and what was marked in them.
+func (k *RecordsDesk) forget(ctx context.Context, number string) error {
+	s := k.Gate.store
+	unlock, err := s.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	names, err := s.Names(number)
+	if err != nil {
+		return err
 	}
 	for _, n := range names {
 		if strings.HasPrefix(n, recordsRowsFile) || strings.HasPrefix(n, recordsMarksFile) {
-			if err := g.store.remove(number, n); err != nil {
-				return fail(err)
+			if err := s.remove(number, n); err != nil {
+				return err
 			}
 		}
-	}
-	if _, err := k.Release(ctx, vault.HoldByRecords, r.Digest.String(), registrar.Name(), func(ctx context.Context) error {
-		now, err := k.Status(ctx, number)
-		if err == nil && !now.Closed {
-			err = errors.New("the request is not closed")
-		}
-		return err
-	}); err != nil {
-		return fail(err)
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
+
 	"tillsyn/internal/audit"
 	"tillsyn/internal/seal"
 	"tillsyn/internal/vault"
@@ -46,7 +48,7 @@ func TestRecordsFromRequestToClose(t *testing.T) {
 	db := newDatabase(t)
 	h := newHouse(t, db)
 	holds := vault.HoldRegister{DB: db.db, Log: h.log, Lock: h.path("purge.lock"), Wait: 10 * time.Second, Now: h.now}
-	desk := &RecordsDesk{Gate: h.gate, Config: secrecy(), Place: holds.Place, Release: holds.Release, Mask: maskNumbers}
+	desk := &RecordsDesk{Gate: h.gate, Config: secrecy(), Place: holds.Place, Release: holds.Release, Mask: maskNumbers, Identities: []age.Identity{h.ages["registrator"]}}
 	ctx := t.Context()
 	me := h.signer("registrator")
 
@@ -254,7 +256,7 @@ func TestRecordsAreTheRegistrarsOnly(t *testing.T) {
 	desk := heldOnly(k, &orders)
 	ctx := t.Context()
 	get2(desk.Request(ctx, get(SignRecordsRequest(recordsRequest(k.town, k.now, nil), k.signer("registrator")))))
-	for _, who := range []*seal.Signer{nil, k.signer("it"), k.signer("manager-1"), get(seal.NewSigner("registrator"))} {
+	for _, who := range []*seal.Signer{nil, k.signer("it"), k.signer("utredare"), get(seal.NewSigner("registrator"))} {
 		if _, _, err := desk.Rows(ctx, "KS 2026/500", who); err == nil {
 			t.Error("another than the registrar saw rows")
 		}

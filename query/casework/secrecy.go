@@ -18,13 +18,14 @@ type Ground struct {
 // DisclosureConfig is how what leaves a case is presented, and how long exports are kept after it.
 type DisclosureConfig struct {
 	KeepExports time.Duration    `yaml:"keep_exports"` // after the case has ended; then they are removed
+	Overdue     time.Duration    `yaml:"overdue"`      // a request for public records that is older, and not closed, is listed as overdue
 	Secrecy     SecrecyConfig    `yaml:"secrecy"`      // the public-records desk
 	Processing  ProcessingConfig `yaml:"processing"`   // what a person is told with their extract
 }
 
 // DefaultDisclosureConfig removes exports as soon as their case has ended.
 func DefaultDisclosureConfig() DisclosureConfig {
-	return DisclosureConfig{Secrecy: DefaultSecrecyConfig(), Processing: DefaultProcessingConfig()}
+	return DisclosureConfig{Overdue: 30 * 24 * time.Hour, Secrecy: DefaultSecrecyConfig(), Processing: DefaultProcessingConfig()}
 }
 
 // Validate answers every fault of c, joined, or nil.
@@ -32,6 +33,9 @@ func (c DisclosureConfig) Validate() error {
 	var faults []error
 	if c.KeepExports < 0 || c.KeepExports > 90*24*time.Hour {
 		faults = append(faults, fmt.Errorf("keep_exports: %v is not between 0s and 2160h", c.KeepExports))
+	}
+	if c.Overdue < 24*time.Hour || c.Overdue > 365*24*time.Hour {
+		faults = append(faults, fmt.Errorf("overdue: %v is not between 24h and 8760h", c.Overdue))
 	}
 	within := func(section string, err error) {
 		if joined, ok := err.(interface{ Unwrap() []error }); ok {

@@ -1,0 +1,451 @@
+package casework
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"tillsyn/internal/audit"
+	"tillsyn/internal/seal"
+	"tillsyn/internal/vault"
+)
+
+func (h *house) requestRecords(desk *RecordsDesk, change func(*RecordsRequest)) Records {
+	h.t.Helper()
+	r, _, err := desk.Request(h.t.Context(), get(SignRecordsRequest(recordsRequest(h.town, h.now(), change), h.signer("registrator"))))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return r
+}
+
+func everybody(r *RecordsRequest) {
+	r.Case, r.Scope.Subject, r.Scope.Names = "KS 2026/501", "", []string{}
+}
+
+// publicRecord is an active decision under which reader may preview.
+func (h *house) publicRecord(number, reader string, change func(*Decision)) *Decision {
+	h.t.Helper()
+	return h.active(func(d *Decision) {
+		d.Kind, d.Case, d.Suspicion, d.LessIntrusive, d.Union = PublicRecord, number, "", "", ""
+		d.Scope.From, d.Scope.To, d.Scope.Protected = "2026-11-17", "2026-11-18", "Sekretessprövningen måste se alla rader."
+		d.Investigators = []Signatory{h.person(reader)}
+		if change != nil {
+			change(d)
+		}
+	})
+}
+
+// Nobody holds anything by a key that the register does not know: a stranger's, a known id's with another key, or that of a member
+// who has left.
+func TestOnlyAnEnrolledRegistrarHolds(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk := h.desk()
+	stranger := get(seal.NewSigner("frammande"))
+	other := get(seal.NewSigner("registrator"))
+	for name, who := range map[string]*seal.Signer{"a stranger": stranger, "a known id with another key": other} {
+		r := recordsRequest(h.town, h.now(), everybody)
+		r.Registrar = Signatory{who.Name(), who.Verifier()}
+		if _, _, err := desk.Request(t.Context(), get(SignRecordsRequest(r, who))); !errors.Is(err, ErrNotEnrolled) {
+			t.Errorf("%s asked for everybody's: %v", name, err)
+		}
+	}
+	if h.count(audit.HoldPlaced)+h.count(audit.RecordsRequested) > 0 || len(get(h.gate.store.requests())) > 0 {
+		t.Error("what was refused is on record, or in the store")
+	}
+	r := h.requestRecords(desk, nil)
+	h.leave("registrator")
+	h.register("manager-1", "hr-1", "security-1")
+	get(h.log.Append(t.Context(), audit.Entry{Kind: audit.RegisterChanged, Actor: "tillsyn", Body: string(h.town.notes[1])}))
+	if _, err := desk.Decide(t.Context(), r.Request.Case, OutcomeNothing, "", nil, h.signer("registrator")); !errors.Is(err, ErrRefused) {
+		t.Errorf("a registrar who has left decided: %v", err)
+	}
+	if _, _, err := desk.Request(t.Context(), get(SignRecordsRequest(recordsRequest(h.town, h.now(), everybody), h.signer("registrator")))); !errors.Is(err, ErrNotEnrolled) {
+		t.Errorf("a registrar who has left asked: %v", err)
+	}
+	// A holder takes over.
+	if _, err := desk.Decide(t.Context(), r.Request.Case, OutcomeRefused, "Registratorn har slutat.", []string{"OSL 18 kap. 8 §"}, h.signer("hr-2")); err != nil {
+		t.Fatal(err)
+	}
+	if err := desk.Close(t.Context(), r.Request.Case, true, h.signer("security-1")); err != nil {
+		t.Fatal(err)
+	}
+	if list := h.inForce(); len(list) > 0 || h.count(audit.RecordsClosed) != 1 {
+		t.Errorf("closed by who took over, in force: %v", list)
+	}
+	if s := get(desk.Status(t.Context(), r.Request.Case)); !s.Closed || s.Decision.Actor != "hr-2" {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A request for everybody's, or a unit's, holds for some days by one signature; longer only by a second, of manager or security.
+func TestAWideHoldNeedsASecondSignature(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, ctx := h.desk(), t.Context()
+	one := h.requestRecords(desk, nil)
+	all := h.requestRecords(desk, everybody)
+	unit := h.requestRecords(desk, func(r *RecordsRequest) {
+		r.Case, r.Scope.Subject, r.Scope.Names, r.Scope.Unit = "KS 2026/502", "", []string{}, "Hamn"
+	})
+	if len(h.inForce()) != 3 || !one.ConfirmBy().IsZero() || all.ConfirmBy() != all.Requested.Add(ConfirmIn) {
+		t.Fatal(h.inForce(), all.ConfirmBy())
+	}
+	for _, id := range []string{"registrator", "hr-1", "chef", "utredare"} {
+		if err := desk.Confirm(ctx, all.Request.Case, h.signer(id)); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s put the second signature: %v", id, err)
+		}
+	}
+	if err := desk.Confirm(ctx, all.Request.Case, get(seal.NewSigner("security-1"))); !errors.Is(err, ErrRefused) {
+		t.Errorf("a stranger put the second signature: %v", err)
+	}
+	if desk.Confirm(ctx, one.Request.Case, h.signer("security-1")) == nil {
+		t.Error("a request about one person was confirmed")
+	}
+	for range 2 {
+		if err := desk.Confirm(ctx, all.Request.Case, h.signer("security-1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if h.count(audit.RecordsConfirmed) != 1 || h.count(audit.HoldPlaced) != 3 {
+		t.Error("twice is not once")
+	}
+	settle := func(want int) {
+		t.Helper()
+		if _, released, err := h.gate.SettleHolds(ctx, h.holds()); err != nil || released != want {
+			t.Errorf("%d were released, want %d: %v", released, want, err)
+		}
+	}
+	h.pass(ConfirmIn - time.Hour)
+	get(h.log.Append(ctx, audit.Entry{Kind: audit.AccessRefused, Actor: "gate"}))
+	settle(0)
+	h.pass(2 * time.Hour)
+	settle(0) // the record has not seen the time
+	get(h.log.Append(ctx, audit.Entry{Kind: audit.AccessRefused, Actor: "gate"}))
+	settle(1)
+	if got := h.inForce(); !slices.Equal(got, []string{one.Digest.String(), all.Digest.String()}) {
+		t.Errorf("in force: %v", got)
+	}
+	settle(0)
+	// Late is better than never: what is left is held again.
+	if err := desk.Confirm(ctx, unit.Request.Case, h.signer("manager-2")); err != nil || len(h.inForce()) != 3 {
+		t.Error(err, h.inForce())
+	}
+	if s := get(desk.Status(ctx, all.Request.Case)); !s.Overdue(h.now(), 24*time.Hour) || s.Overdue(h.now(), 30*24*time.Hour) {
+		t.Error("overdue is not told right")
+	}
+	h.pass(24 * 24 * time.Hour)
+	if s := get(desk.Status(ctx, all.Request.Case)); !s.Overdue(h.now(), 30*24*time.Hour) {
+		t.Error("31 days old, and not overdue")
+	}
+}
+
+// A closing that nobody who may has signed, or that is not on record, ends nothing.
+func TestAForgedClosingReleasesNothing(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, ctx := h.desk(), t.Context()
+	r := h.requestRecords(desk, nil)
+	closing := func(by *seal.Signer, request seal.Digest) []byte {
+		return get(seal.Sign(get(seal.Canonical(RecordsAct{Type: typeRecordsClosing, Case: r.Request.Case, Request: request, Waived: true, Actor: by.Name(), At: h.now(), Nonce: NewNonce()})), by))
+	}
+	for name, text := range map[string][]byte{
+		"nothing": []byte("{}"), "a stranger's": closing(get(seal.NewSigner("hr-1")), r.Digest), "a member's without a role": closing(h.signer("utredare"), r.Digest),
+		"of another request": closing(h.signer("hr-1"), seal.DigestOf([]byte("x"))),
+	} {
+		if err := h.gate.Store().Put(r.Request.Case, recordsClosedFile, text); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := desk.Status(ctx, r.Request.Case); !errors.Is(err, ErrStore) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, released, err := h.gate.SettleHolds(ctx, h.holds()); !errors.Is(err, ErrStore) || released > 0 || len(h.inForce()) != 1 {
+			t.Errorf("%s: %d released, %v", name, released, err)
+		}
+		if err := h.unlink(r.Request.Case, recordsClosedFile); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.gate.Store().Put(r.Request.Case, recordsClosedFile, closing(h.signer("hr-1"), r.Digest)); err != nil {
+		t.Fatal(err)
+	}
+	if _, released, err := h.gate.SettleHolds(ctx, h.holds()); err != nil || released > 0 || get(desk.Status(ctx, r.Request.Case)).Closed {
+		t.Errorf("in the store only: %d released, %v", released, err)
+	}
+	if _, err := desk.ReleaseHold(ctx, r.Request.Case, h.signer("hr-1")); !errors.Is(err, ErrNoHold) {
+		t.Errorf("released by hand: %v", err)
+	}
+}
+
+// Previewed rows open for whoever previewed them, and for nobody who has the gate's keys; they go with the decision, too.
+func TestPreviewedRowsAreTheReadersAlone(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, ctx, me := h.desk(), t.Context(), h.signer("registrator")
+	r := h.requestRecords(desk, nil)
+	number := r.Request.Case
+	d := h.publicRecord("KS 2026/500-1", "registrator", func(d *Decision) { d.Lookups = 5 })
+	if _, err := desk.Preview(ctx, number, d.Case, me); err != nil {
+		t.Fatal(err)
+	}
+	stored := func() (n int) {
+		for _, name := range get(h.gate.store.Names(number)) {
+			if !strings.HasPrefix(name, recordsRowsFile) {
+				continue
+			}
+			n++
+			text := get(h.gate.store.Get(number, name)) // by the gate's own identity
+			for _, word := range []string{"anna", "gambling", "@timestamp", "norrbo.se"} {
+				if bytes.Contains(text, []byte(word)) {
+					t.Errorf("the gate's identity opens %q", word)
+				}
+			}
+		}
+		return n
+	}
+	if stored() != 1 {
+		t.Fatal("no rows are stored")
+	}
+	for name, identities := range map[string][]age.Identity{"nobody": nil, "the gate": {h.identity}, "another": {h.ages["hr-1"]}} {
+		desk.Identities = identities
+		if rows, _, err := desk.Rows(ctx, number, me); !errors.Is(err, ErrNotReader) || len(rows) > 0 {
+			t.Errorf("%s read %d rows: %v", name, len(rows), err)
+		}
+	}
+	desk.Identities = []age.Identity{h.ages["registrator"]}
+	rows, _, err := desk.Rows(ctx, number, me)
+	if err != nil || !slices.Equal(linesOf(rows), h.db.wanted(d.Scope)) {
+		t.Fatal(len(rows), err)
+	}
+	if err := desk.Mark(ctx, number, Marks{{Row: 1, Fields: []string{}, Law: "OSL 18 kap. 8 §"}}, me); err != nil {
+		t.Fatal(err)
+	}
+	// A holder takes over: refuses unseen, or previews anew.
+	if _, err := desk.Decide(ctx, number, OutcomeNothing, "", nil, h.signer("hr-1")); err == nil {
+		t.Error("who can't see the rows said that there are none")
+	}
+	for _, state := range []func(){
+		func() { // revoked
+			if _, err := h.act(ActRevocation, d, "registrator", func(a *Act) { a.Reason = "klart" }); err != nil {
+				t.Fatal(err)
+			}
+		},
+		func() { // expired
+			d = h.publicRecord("KS 2026/500-2", "registrator", func(d *Decision) { d.ExecuteBy = d.Requested.Add(2 * time.Hour) })
+			if _, err := desk.Preview(ctx, number, d.Case, me); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := h.gate.Recover(ctx); err != nil || stored() != 1 {
+				t.Error("rows of a decision that lives are gone", err)
+			}
+			h.pass(3 * time.Hour)
+			get(h.log.Append(ctx, audit.Entry{Kind: audit.AccessRefused, Actor: "gate"}))
+		},
+	} {
+		state()
+		if _, err := h.gate.Recover(ctx); err != nil {
+			t.Error(err)
+		}
+		if n := stored(); n != 0 {
+			t.Errorf("%d previews outlive their decision", n)
+		}
+		if names := get(h.gate.store.Names(number)); slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, recordsMarksFile) }) {
+			t.Error("marks of rows that are gone are left")
+		}
+	}
+	if s := get(desk.Status(ctx, number)); s.State() != "requested" {
+		t.Error(s.State())
+	}
+	// Another reader's rows take the place of the first one's.
+	d = h.publicRecord("KS 2026/500-3", "registrator", nil)
+	if _, err := desk.Preview(ctx, number, d.Case, me); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := desk.Decide(ctx, number, OutcomeRefused, "Allt är hemligt.", []string{"OSL 18 kap. 8 §"}, h.signer("hr-1")); err != nil {
+		t.Error("who took over could not refuse:", err)
+	}
+}
+
+// An export of records is known, leaves nothing behind when it dies, does not stand in its own way, and goes with its request.
+func TestRecordsExportIsKnownAndGoes(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, ctx, me := h.desk(), t.Context(), h.signer("registrator")
+	r := h.requestRecords(desk, nil)
+	number := r.Request.Case
+	d := h.publicRecord("KS 2026/500-1", "registrator", nil)
+	if _, err := desk.Preview(ctx, number, d.Case, me); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := desk.Decide(ctx, number, OutcomePartly, "Vissa uppgifter är hemliga.", nil, me); err != nil {
+		t.Fatal(err)
+	}
+	folder := h.path("out")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	here := func() []string {
+		var names []string
+		for _, f := range get(os.ReadDir(folder)) {
+			names = append(names, f.Name())
+		}
+		return names
+	}
+	for _, at := range []string{"records export known", "records export half written", "records export written"} {
+		func() {
+			defer func() { _ = recover() }() // as a kill: nothing after it runs that the next process would not see
+			h.gate.step = func(name string) {
+				if name == at {
+					panic("killed")
+				}
+			}
+			_, _ = desk.Export(ctx, number, folder, me)
+		}()
+		h.gate.step = func(string) {}
+		known := map[string]bool{}
+		for _, e := range get(h.gate.Exports(number)) {
+			known[filepath.Base(e.Path)], known[partialName(filepath.Base(e.Path))] = true, true
+		}
+		for _, name := range here() {
+			if !known[name] {
+				t.Errorf("killed at %q, nobody knows of %s", at, name)
+			}
+		}
+		names, err := desk.Export(ctx, number, folder, me)
+		if err != nil || len(names) != 3 {
+			t.Fatalf("again after %q: %v, %v", at, names, err)
+		}
+		for _, name := range here() {
+			if strings.HasSuffix(name, ".partial") {
+				t.Errorf("after %q %s is left", at, name)
+			}
+		}
+	}
+	if list := get(h.gate.Exports(number)); len(list) != 9 || slices.ContainsFunc(list, func(e Export) bool { return e.Archive.IsZero() }) {
+		t.Errorf("%d exports are known", len(list))
+	}
+	if removed, err := h.gate.RemoveExports(ctx, 0); err != nil || len(removed) > 0 {
+		t.Errorf("before it is closed %d were removed: %v", len(removed), err)
+	}
+	if err := desk.Close(ctx, number, true, me); err != nil {
+		t.Fatal(err)
+	}
+	if removed, err := h.gate.RemoveExports(ctx, time.Hour); err != nil || len(removed) > 0 {
+		t.Errorf("too early %d were removed: %v", len(removed), err)
+	}
+	h.pass(2 * time.Hour)
+	removed, err := h.gate.RemoveExports(ctx, time.Hour)
+	if err != nil || len(removed) != 9 || slices.ContainsFunc(removed, func(e ExportRemoval) bool { return e.Outcome != ExportRemoved }) || len(here()) > 0 {
+		t.Errorf("%d were removed, %v is left: %v", len(removed), here(), err)
+	}
+	if h.count(audit.ExportRemoved) != 9+3 { // and what three that died had left
+		t.Error("the record was not told")
+	}
+}
+
+// A closing that was interrupted at any step is finished by whoever closes next, or by the purge.
+func TestKilledClosingIsFinished(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, ctx, me := h.desk(), t.Context(), h.signer("registrator")
+	for i, at := range []string{"records act filed", "records closed", "records rows removed"} {
+		r := h.requestRecords(desk, func(r *RecordsRequest) { r.Case = "KS 9/" + string(rune('1'+i)) })
+		if _, err := desk.Decide(ctx, r.Request.Case, OutcomeRefused, "Allt.", []string{"OSL 18 kap. 8 §"}, me); err != nil {
+			t.Fatal(err)
+		}
+		func() {
+			defer func() { _ = recover() }()
+			h.gate.step = func(name string) {
+				if name == at {
+					panic("killed")
+				}
+			}
+			_ = desk.Close(ctx, r.Request.Case, true, me)
+		}()
+		h.gate.step = func(string) {}
+		if len(h.inForce()) != 1 {
+			t.Errorf("killed at %q: %v", at, h.inForce())
+		}
+		if i > 0 { // it is on record
+			if _, released, err := h.gate.SettleHolds(ctx, h.holds()); err != nil || released != 1 {
+				t.Errorf("killed at %q, the purge released %d: %v", at, released, err)
+			}
+		}
+		if err := desk.Close(ctx, r.Request.Case, true, me); err != nil || len(h.inForce()) > 0 {
+			t.Errorf("killed at %q, closed again: %v", at, err)
+		}
+	}
+	if h.count(audit.RecordsClosed) != 3 || h.count(audit.HoldReleased) != 3 {
+		t.Error(h.count(audit.RecordsClosed), h.count(audit.HoldReleased))
+	}
+}
+
+// What is asked for is kept while three people take their time, and not a day longer than their time.
+func TestAPendingDecisionHoldsUntilItsTimeIsOver(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	ctx := t.Context()
+	settle := func(placed, released int) {
+		t.Helper()
+		if p, r, err := h.gate.SettleHolds(ctx, h.holds()); err != nil || p != placed || r != released {
+			t.Errorf("placed %d, released %d, want %d and %d: %v", p, r, placed, released, err)
+		}
+	}
+	kept := h.request(func(d *Decision) { d.Case, d.ExecuteBy = "HR 1", d.ApproveBy.Add(24*time.Hour) })
+	denied := h.request(func(d *Decision) { d.Case = "HR 2" })
+	forgotten := h.request(func(d *Decision) { d.Case = "HR 3" })
+	revoked := h.request(func(d *Decision) { d.Case = "HR 4" })
+	settle(4, 0)
+	settle(0, 0)
+	h.pass(time.Minute)
+	if _, err := h.purger().Run(ctx); err != nil { // day 90 passes
+		t.Fatal(err)
+	}
+	h.approve(kept, "manager-1", "hr-1", "security-1")
+	if rows, r, err := h.lookup(kept); err != nil || !r.Whole() || !slices.Equal(linesOf(rows), h.db.wanted(kept.Scope)) {
+		t.Errorf("approved after the purge: %d rows, %+v, %v", len(rows), r, err)
+	}
+	if _, err := h.act(ActDenial, denied, "hr-1", func(a *Act) { a.Role, a.Reason = seal.HR, "nej" }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.act(ActRevocation, revoked, "chef", func(a *Act) { a.Reason = "behövs inte" }); err != nil {
+		t.Fatal(err)
+	}
+	settle(0, 2)
+	h.pass(8 * 24 * time.Hour) // after approve_by
+	settle(0, 0)               // the record has not seen the time: a clock that is wrong ends nothing
+	get(h.log.Append(ctx, audit.Entry{Kind: audit.AccessRefused, Actor: "gate"}))
+	// An approval of an approved case is removed from the store: its hold stays, although it looks as if too few had approved.
+	for _, act := range get(h.gate.store.Case(kept.Case)).Acts {
+		if a := get(ReadAct(act)); a.Actor == "hr-1" {
+			if err := h.unlink(kept.Case, actFile(act)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if s := h.state(kept); s.State != Expired || len(s.Missing) != 1 {
+		t.Errorf("%+v", s)
+	}
+	settle(0, 1)
+	if got := h.inForce(); !slices.Equal(got, []string{digestOf(kept).String()}) {
+		t.Errorf("in force: %v", got)
+	}
+	if _, err := h.gate.ReleaseHolds(ctx, kept.Case, h.signer("chef"), h.holds()); !errors.Is(err, ErrNoHold) {
+		t.Errorf("released by hand: %v", err)
+	}
+	if list, err := h.gate.ReleaseHolds(ctx, forgotten.Case, h.signer("chef"), h.holds()); err != nil || len(list) > 0 {
+		t.Error(list, err)
+	}
+	// Who asks again, and again, keeps nothing longer: what is purged is nobody's to hold.
+	again := h.request(func(d *Decision) {
+		d.Case, d.Register = "HR 5", h.current()
+	})
+	if _, _, err := h.gate.PlaceHold(ctx, again.Case, h.signer("chef"), h.holds()); !errors.Is(err, vault.ErrGone) {
+		t.Errorf("a hold of purged days: %v", err)
+	}
+	if _, err := os.Stat(h.path("purge.lock")); errors.Is(err, fs.ErrNotExist) {
+		t.Error("no lock was taken")
+	}
+}
