@@ -2,6 +2,7 @@ package vault
 
 import (
 	"errors"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -126,4 +127,41 @@ func TestCertificateAgainstItsRecord(t *testing.T) {
 	if check, err := VerifyCertificate(issued.Note, "", "", nil, false); err != nil || check.Pinned || check.Recorded {
 		t.Errorf("%+v %v", check, err)
 	}
+}
+
+func FuzzVerifyCertificate(f *testing.F) {
+	signer, err := seal.NewSigner("norrbo/purge")
+	if err != nil {
+		f.Fatal(err)
+	}
+	good := certificate()
+	good.Holds[0].Case = "HR 1/26"
+	text, err := seal.Canonical(good)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte("{}\n"))
+	// Whoever can sign chooses the content: what it says must still be a certificate, in its one form, that can be shown.
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if _, err := VerifyCertificate(text, "", "norrbo", nil, true); err == nil {
+			t.Error("what nobody signed holds")
+		}
+		signed, err := seal.Sign(text, signer)
+		if err != nil {
+			return
+		}
+		check, err := VerifyCertificate(signed, signer.Verifier(), "", nil, false)
+		if err != nil {
+			return
+		}
+		if again, err := check.sign(signer); err != nil || string(again) != string(signed) {
+			t.Error("it is not in its one form:", err)
+		}
+		for _, language := range Languages() {
+			if err := errors.Join(check.Text(io.Discard, language), check.HTML(io.Discard, language)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
