@@ -159,6 +159,9 @@ func (s *PurgeSchedule) Once(ctx context.Context) {
 	if s.After != nil {
 		err3 = s.After(ctx)
 	}
+	if ctx.Err() != nil { // what was interrupted has not failed
+		return
+	}
 	if err := errors.Join(err, err2, err3); err != nil {
 		s.failures.Inc()
 		s.Logger.Error("the purge failed", "error", err)
