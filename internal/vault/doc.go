@@ -46,9 +46,13 @@
 // A hold rests on a decision or a request for public records, which whoever calls Place has somebody authorise. What it keeps
 // (persons, units or everybody, by kind and day) is copied at once, as sealed as it is, and again before each purge. The record
 // says which holds are in force and has a salted digest of each scope; the scopes, which are pseudonyms, stand in the table
-// holds. Where the two disagree, or a copy is not its original byte for byte, nothing is purged. Holds add up, never lapse by
-// time, and end when their case does; the copies go with the next purge, and once a day's originals are gone the keys among the
+// holds. Where the two disagree, or a copy is not its original byte for byte, nothing is purged. Holds add up, and each ends by the
+// document that it rests on, never by a case's number; whoever calls Release says that this may be. The copies go with the next purge, and once a day's originals are gone the keys among the
 // copies are the only ones left.
+//
+// A hold promises nothing that it can't keep: days that a certificate names, or whose keys a purge has begun to remove, are taken out
+// of its scope and counted (Hold.Gone); if nothing else is left, it is refused with ErrGone. So nobody has a backup that was put back
+// served by a hold. Placing that is killed before the record has the hold leaves a scope that holds nothing, and goes after a day.
 //
 // # Purging
 //

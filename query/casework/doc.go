@@ -22,6 +22,11 @@
 //   - What ends a decision counts at once, even if only half of it was written: a revocation counts when it is in the case
 //     store or in the record; an approval counts only when it is in both. It is looked at again between the rows of a lookup
 //     that runs.
+//   - What a decision or a request holds, opens or has exported is let go only by an act that opens (signature, digest, case, the
+//     signer's right) and is on record. An act in the store that does not open stops lookups, is reported, and ends nothing.
+//   - A number is one thing: a decision, or a request for public records. A hold ends by its own document, never by its number.
+//   - A clean result ([Result.Whole]) means that nothing in scope was hidden: keys that are gone, damaged, late or another population's,
+//     capsules that did not open, and days that were purged unheld are counted in it and on record.
 //   - Each lookup: authorise, append lookup.intent to the record and see it in a checkpoint, open the keys, read, append
 //     lookup.result. No record, no read. Intents are counted under a lock that all processes share: the number of lookups in
 //     the decision is never exceeded. An intent without a result becomes lookup.unknown.
@@ -79,6 +84,23 @@
 // file of its own, and is removed when the decision has ended: acts stay. One lock file
 // orders all processes. Whoever has the directory but not the gate's identity learns how many cases and acts there are, and when.
 //
+// # Holding
+//
+//	Gate.SettleHolds, before each purge: pending, active, suspended -> hold;  closed, revoked, denied, never approved in time -> none
+//
+// The rules say that what an inquiry needs is kept while it runs; it begins with the request. So a decision holds from the first purge
+// after it was requested: three people may take their time while day 90 passes. Nothing is above the ceiling without a reason all the
+// same: what waits holds until approve_by, 30 days at most ([MaxApproveIn]), and a denial or revocation ends it at once. Who asks
+// again keeps nothing longer, because what is purged can't be held anew. A hold of a decision that was approved ends with its case.
+//
+// A request for public records ([RecordsDesk]) holds from the moment that a registrar, whom the register knows by that key, wrote it
+// down, and until it is closed, by signed act and on record. One that names no person, but a unit or everybody, holds for seven days
+// ([ConfirmIn]) by one signature, and longer only by a second one, of a holder of manager or security. A registrar may lose a key:
+// every holder of a role but the one it is about can decide, close and release. Requests that are old and open are listed as overdue.
+//
+// Rows that are previewed for the secrecy test are encrypted to whoever previewed them, not to the gate, and go when the request is
+// closed or the decision that they were looked up under has ended or expired.
+//
 // # The steps of approving
 //
 //  1. The gate makes a [Bundle] for one role: decision, proof that the record holds it, the wrapped keys in scope with the share of
@@ -100,7 +122,11 @@
 //   - The service hands an approver other people's shares under an approved name: HPKE binds the subject that was shown.
 //   - The service shows a register of its own: the chain needs the signatures of the old register's holders, and the client
 //     remembers the last one that it saw.
-//   - An administrator deletes an act from the store: a revocation stays in the record; an approval is gone and must be given anew.
+//   - An administrator deletes an act from the store: a revocation stays in the record; an approval is gone and must be given anew. What
+//     was held stays held: by the record it was approved.
+//   - Somebody writes an act into the store, for which the gate's public recipient is enough: it does not open, or is on no record.
+//   - One person freezes everybody's rows: only an enrolled registrar can, for seven days, on record.
+//   - An administrator alters or removes a key row so that a day is not found: it is counted as damaged or missing.
 //   - An administrator deletes entries of the record: approvers' clients remember checkpoints and refuse a shorter log.
 //   - Two processes race for the last lookup: the lock, and the order of intents in the record.
 //   - kill -9 between any two steps: an act that was filed but not recorded does not count (a revocation does); an intent
@@ -122,4 +148,7 @@
 //     distance it never is.
 //   - How much there was of protected destinations or other categories is not told, but to the person's own extract.
 //   - One case number is one decision, in one deployment: a case that goes on needs a new number.
+//   - If key rows and capsules of a day are both removed from the database, nothing tells that they were there. Of a unit, a key row
+//     that is removed is not missed: only a person's tags can be made.
+//   - A request for records whose registrar can't open what was previewed is refused unseen, or previewed anew, by who takes over.
 package casework
