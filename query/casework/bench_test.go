@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
+	"time"
 
 	"tillsyn/internal/audit"
 )
@@ -66,4 +68,27 @@ func BenchmarkWriteRows(b *testing.B) {
 	}
 	b.SetBytes(int64(out.Len()))
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/row")
+}
+
+// BenchmarkLookup looks at a person of a small town: nearly all of it is what the gate adds to reading, the intent on record and
+// seen in a checkpoint before, and the result after.
+func BenchmarkLookup(b *testing.B) {
+	h := newHouse(b, newDatabase(b))
+	var took []time.Duration
+	for n := 0; b.Loop(); n++ {
+		b.StopTimer()
+		if n%MaxLookups == 0 {
+			h.active(func(d *Decision) { d.Case, d.Lookups = fmt.Sprintf("KS %d", n/MaxLookups), MaxLookups })
+		}
+		d := get(h.gate.store.Case(fmt.Sprintf("KS %d", n/MaxLookups))).Decision
+		b.StartTimer()
+		began := time.Now()
+		if rows, _, err := h.lookup(d); err != nil || len(rows) == 0 {
+			b.Fatal(len(rows), err)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 }

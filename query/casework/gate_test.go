@@ -45,7 +45,7 @@ type planted struct {
 	event                                           vault.Event
 }
 
-func newDatabase(t *testing.T) *database {
+func newDatabase(t testing.TB) *database {
 	t.Helper()
 	o := newTown(t)
 	e := enginetest.Start(t, enginetest.Config(t, nil))
@@ -69,7 +69,7 @@ func newDatabase(t *testing.T) *database {
 }
 
 // plant writes events of five people over six days.
-func (d *database) plant(t *testing.T) {
+func (d *database) plant(t testing.TB) {
 	t.Helper()
 	web := func(person, population, unit, day string, n int, category, class string) {
 		for i := range n {
@@ -109,7 +109,7 @@ func (d *database) plant(t *testing.T) {
 	d.insert(t, d.truth)
 }
 
-func (d *database) insert(t *testing.T, events []planted) {
+func (d *database) insert(t testing.TB, events []planted) {
 	t.Helper()
 	w := get(vault.NewWriter(vault.FixedRegisters(map[string]*seal.Sealer{tenant: get(d.town.chain[0].Sealer(""))}), d.lookup, d.ring))
 	c := vault.NewCollector(w)
@@ -168,7 +168,7 @@ func linesOf(rows []Row) []string {
 // A house is a gate with a record, a case store and a clock of its own, on a database that others use too.
 type house struct {
 	*town
-	t     *testing.T
+	t     testing.TB
 	db    *database
 	gate  *Gate
 	log   *audit.Log
@@ -191,7 +191,7 @@ func auditConfig(dir string) audit.Config {
 	return c
 }
 
-func newHouse(t *testing.T, db *database) *house {
+func newHouse(t testing.TB, db *database) *house {
 	t.Helper()
 	h := &house{town: db.town, t: t, db: db, dir: t.TempDir(), clock: new(atomic.Int64)}
 	h.clock.Store(noon().Unix())
