@@ -199,11 +199,14 @@ func TestInjectionsOnTheCommandLine(t *testing.T) {
 		"records decide":   {flags: args(registrar, "--outcome", "disclosed"), arguments: []string{desk}},
 		"records export":   {flags: args(registrar, "--out", w.folder("out5")), arguments: []string{desk}},
 		"records close":    {flags: registrar, arguments: []string{desk}},
+		"records confirm":  {flags: w.as("security.a"), arguments: []string{desk}},
 		"records list":     {},
 		"hold list":        {},
 		"hold place":       {flags: investigator, arguments: []string{number}},
 		"hold release":     {flags: investigator, arguments: []string{number}},
 		"purge":            {},
+
+		"purge certificate": {arguments: []string{filepath.Join(w.dir, "none.note")}},
 	}
 	seen := map[string]bool{}
 	identity := map[string]bool{} // flags of identityFlags are the same everywhere

@@ -175,7 +175,7 @@ func TestComposeVolumes(t *testing.T) {
 		"migrate":    "",
 		"ingest":     "ingest:/var/lib/tillsyn/ingest keys:/var/lib/tillsyn/keys:ro lookup:/var/lib/tillsyn/lookup",
 		"report":     "",
-		"purge": "clickhouse:/var/lib/clickhouse:ro gate:/var/lib/tillsyn/gate keys:/var/lib/tillsyn/keys:ro lookup:/var/lib/tillsyn/lookup:ro " +
+		"purge": "clickhouse:/var/lib/clickhouse:ro gate:/var/lib/tillsyn/gate keys:/var/lib/tillsyn/keys:ro lookup:/var/lib/tillsyn/lookup " +
 			"purge:/var/lib/tillsyn/purge record:/var/lib/tillsyn/record",
 		"case": "gate:/var/lib/tillsyn/gate keys:/var/lib/tillsyn/keys lookup:/var/lib/tillsyn/lookup record:/var/lib/tillsyn/record",
 	}

@@ -86,12 +86,11 @@
 //
 // # Holding
 //
-//	Gate.SettleHolds, before each purge: pending, active, suspended -> hold;  closed, revoked, denied, never approved in time -> none
+//	Gate.SettleHolds, before each purge: active, suspended -> hold;  closed, revoked, denied -> none
 //
-// The rules say that what an inquiry needs is kept while it runs; it begins with the request. So a decision holds from the first purge
-// after it was requested: three people may take their time while day 90 passes. Nothing is above the ceiling without a reason all the
-// same: what waits holds until approve_by, 30 days at most ([MaxApproveIn]), and a denial or revocation ends it at once. Who asks
-// again keeps nothing longer, because what is purged can't be held anew. A hold of a decision that was approved ends with its case.
+// A decision holds from when three people have approved it. While it waits it holds nothing: what is copied for a hold would tell,
+// before anybody approved, whether somebody has rows, and how many. Days that are purged meanwhile are counted at the lookup, and said.
+// A hold ends with its case.
 //
 // A request for public records ([RecordsDesk]) holds from the moment that a registrar, whom the register knows by that key, wrote it
 // down, and until it is closed, by signed act and on record. One that names no person, but a unit or everybody, holds for seven days

@@ -50,7 +50,7 @@ func (g *Gate) HoldScope(d *Decision) (vault.HoldScope, error) {
 	return s, nil
 }
 
-// PlaceHold keeps what a decision is about from being purged. It must be pending, active or suspended, also at the moment when the
+// PlaceHold keeps what a decision is about from being purged. It must be active or suspended, also at the moment when the
 // hold goes on record. signer is whoever asks: somebody who is entitled to the case. One hold a case is enough: a second is refused.
 func (g *Gate) PlaceHold(ctx context.Context, number string, signer *seal.Signer, r vault.HoldRegister) (vault.Hold, vault.HoldCopies, error) {
 	fail := func(err error) (vault.Hold, vault.HoldCopies, error) {
@@ -102,9 +102,9 @@ func (v *view) unapproved() bool {
 	return s.State == Expired && len(s.Missing) > 0 && len(roles) < len(seal.Approvers())
 }
 
-// SettleHolds makes the holds what decisions and requests for records say: one that may be used or waits for its approvals has a
-// hold, one that has ended has none. It is run before each purge, so that no decision loses its rows because nobody thought of
-// them, or because three people took their time. What waits holds for [MaxApproveIn] at most: then it is approved, or expires. Placing needs the lookup key; a
+// SettleHolds makes the holds what decisions and requests for records say: one that may be used has a hold, one that has
+// ended has none. It is run before each purge, so that no decision loses its rows because nobody thought of them. One that waits for
+// approvals holds nothing: the copies would tell, before anybody approved, whether there are rows. Placing needs the lookup key; a
 // gate without it only releases. It answers how many were placed and released; what fails for one case does not stop the others.
 func (g *Gate) SettleHolds(ctx context.Context, r vault.HoldRegister) (placed, released int, err error) {
 	cases, states, err := g.List(ctx)
@@ -120,7 +120,7 @@ func (g *Gate) SettleHolds(ctx context.Context, r vault.HoldRegister) (placed, r
 		number := c.Decision.Case
 		holds, inForce := holdsOf(record, c.Digest)
 		switch s := states[i].State; {
-		case (s == Pending || s == Active || s == Suspended) && holds == 0 && g.p.Lookup.Oldest() > 0:
+		case (s == Active || s == Suspended) && holds == 0 && g.p.Lookup.Oldest() > 0:
 			scope, err := g.HoldScope(c.Decision)
 			if errors.Is(err, ErrNoHold) {
 				continue // there is nothing left to hold
@@ -203,8 +203,8 @@ func (g *Gate) mayHold(ctx context.Context, number string) error {
 	if err != nil {
 		return err
 	}
-	if s := v.Status.State; s != Pending && s != Active && s != Suspended {
-		return fmt.Errorf("%w: the decision is %s, only one that may be used, or waits for approvals, holds anything", ErrNoHold, s)
+	if s := v.Status.State; s != Active && s != Suspended {
+		return fmt.Errorf("%w: the decision is %s, only one that may be used holds anything", ErrNoHold, s)
 	}
 	if _, inForce := holdsOf(v.record, v.Digest); inForce {
 		return fmt.Errorf("%w: the case has a hold already", ErrNoHold)
