@@ -46,7 +46,7 @@ func holdCommand() *cli.Command {
 		Action: noSubcommand,
 		Description: `What a hold keeps is copied at once, as sealed as it is, and again before each purge. Holds add up, never lapse by time, and end
 with the case; the copies go with the next purge then. A request for public records has its hold placed by itself, and each decision
-before the next purge: also one that waits for its approvals, until they are there or their time is over.`,
+that may be used before the next purge. One that waits for its approvals holds nothing: the copies would tell whether there are rows.`,
 		Subcommands: []*cli.Command{
 			{
 				Name: "list", Usage: "list the holds on record and what they keep",
@@ -65,8 +65,8 @@ before the next purge: also one that waits for its approvals, until they are the
 					}))
 				},
 			},
-			on("place", "keep what a decision is about", "For whoever is entitled to the case; the decision must be active, or wait for its approvals.", runHoldPlace),
-			on("release", "end the holds of a case that has ended", "For whoever is entitled to the case; it must be closed, revoked, denied, or never have been approved in time. The hold of a request for\npublic records ends with 'tillsyn records close'; this finishes one that was interrupted.", runHoldRelease),
+			on("place", "keep what a decision is about", "For whoever is entitled to the case; the decision must be active or suspended.", runHoldPlace),
+			on("release", "end the holds of a case that has ended", "For whoever is entitled to the case; it must be closed, revoked or denied. The hold of a request for\npublic records ends with 'tillsyn records close'; this finishes one that was interrupted.", runHoldRelease),
 		},
 	}
 }

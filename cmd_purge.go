@@ -356,6 +356,7 @@ func (g *openedGate) needless(ctx context.Context, list []vault.Unheld) (map[str
 		if !slices.ContainsFunc(list, func(u vault.Unheld) bool { return u.Basis == vault.HoldByDecision && u.Document == document }) {
 			continue
 		}
+		// One that the record calls approved and the store pending has lost its approvals: what it is about must stay all the more.
 		if s := states[i].State; s == casework.Pending || s == casework.Active || s == casework.Suspended {
 			if needless[document], err = g.Gone(ctx, vault.HoldByDecision, c.Decision.Case); err != nil {
 				return nil, fmt.Errorf("judge what is not held: %w", err)

@@ -350,9 +350,7 @@ func (s keyStore) open() (OpenedKeys, error) {
 	return o, nil
 }
 
-// openRegisters reads the registers of every tenant that has one: all that an ingester needs of keys.dir.
-func openRegisters(c Config) (map[string][]*seal.Register, error) { return keyPaths(c).registers() }
-
+// registers reads the registers of every tenant that has one: all that an ingester needs of keys.dir.
 func (s keyStore) registers() (map[string][]*seal.Register, error) {
 	tenants, err := s.tenants()
 	if err != nil {

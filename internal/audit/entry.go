@@ -22,7 +22,6 @@ const (
 	DecisionApproved  Kind = "decision.approved"  // one approver signed and handed over shares
 	DecisionDenied    Kind = "decision.denied"
 	DecisionRevoked   Kind = "decision.revoked"
-	DecisionSuspended Kind = "decision.suspended"
 	DecisionNotified  Kind = "decision.notified" // the union was told
 	DecisionClosed    Kind = "decision.closed"   // with a result
 
@@ -53,8 +52,7 @@ const (
 	RegisterChanged Kind = "register.changed" // body: the signed register of holders
 	KeysCeremony    Kind = "keys.ceremony"    // body: the signed protocol
 	SettingsChanged Kind = "settings.changed"
-	AccountChanged  Kind = "account.changed" // who may sign in with which role
-	ClockAccepted   Kind = "clock.accepted"  // somebody looked at the clock, and it is right; body: the signed acceptance
+	ClockAccepted   Kind = "clock.accepted" // somebody looked at the clock, and it is right; body: the signed acceptance
 
 	SegmentOpened  Kind = "segment.opened"  // body: the last checkpoint of the segment before
 	SegmentCarried Kind = "segment.carried" // the next line is the entry of an earlier segment that counts name; body: its path to the root there
@@ -65,32 +63,19 @@ const (
 // Kinds are all kinds that there are.
 func Kinds() []Kind {
 	return []Kind{
-		DecisionRequested, DecisionApproved, DecisionDenied, DecisionRevoked, DecisionSuspended, DecisionNotified, DecisionClosed,
+		DecisionRequested, DecisionApproved, DecisionDenied, DecisionRevoked, DecisionNotified, DecisionClosed,
 		LookupIntent, LookupResult, LookupUnknown, AccessRefused,
 		ExportMade, ExportRemoved, RecordsRequested, RecordsConfirmed, RecordsDecided, RecordsClosed,
 		PermissionGranted, PermissionRevoked, AccidentReported, PermissionRemoved,
 		HoldPlaced, HoldReleased,
 		PurgeIntent, PurgeCertificate, PurgeFailed,
-		RegisterChanged, KeysCeremony, SettingsChanged, AccountChanged, ClockAccepted,
+		RegisterChanged, KeysCeremony, SettingsChanged, ClockAccepted,
 		SegmentOpened, SegmentCarried, SegmentClosed, SegmentRetired,
 	}
 }
 
 // known says whether k is of the closed set.
-func (k Kind) known() bool {
-	switch k {
-	case DecisionRequested, DecisionApproved, DecisionDenied, DecisionRevoked, DecisionSuspended, DecisionNotified, DecisionClosed,
-		LookupIntent, LookupResult, LookupUnknown, AccessRefused,
-		ExportMade, ExportRemoved, RecordsRequested, RecordsConfirmed, RecordsDecided, RecordsClosed,
-		PermissionGranted, PermissionRevoked, AccidentReported, PermissionRemoved,
-		HoldPlaced, HoldReleased,
-		PurgeIntent, PurgeCertificate, PurgeFailed,
-		RegisterChanged, KeysCeremony, SettingsChanged, AccountChanged, ClockAccepted,
-		SegmentOpened, SegmentCarried, SegmentClosed, SegmentRetired:
-		return true
-	}
-	return false
-}
+func (k Kind) known() bool { return slices.Contains(Kinds(), k) }
 
 // Newest answers the time that the record has come to: the latest of its entries since the clock was last accepted; zero if
 // there are none.

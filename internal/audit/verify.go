@@ -612,7 +612,6 @@ func (v *verifier) exact(s segment, level int, index int64, width int, hashes []
 			return
 		}
 	}
-	return
 }
 
 // parseTilePath is the reverse of tilePath.

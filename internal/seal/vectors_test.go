@@ -345,12 +345,10 @@ func TestWriteVectors(t *testing.T) {
 	_, lines, _ := split(one)
 	both := []string{anna.Verifier(), bo.Verifier()}
 	three, _ := Countersign(two, cia)
-	for _, v := range []noteVector{
+	f.Notes = append(f.Notes, []noteVector{
 		{string(one), both, []string{"anna"}}, {string(two), both, []string{"anna", "bo"}}, {string(one) + string(lines), both, nil}, {string(three), both, nil},
 		{string(good), both, nil}, {string(two), []string{cia.Verifier()}, nil}, {string(bytes.Replace(two, []byte("one"), []byte("One"), 1)), both, nil},
-	} {
-		f.Notes = append(f.Notes, v)
-	}
+	}...)
 	o := newTown(t)
 	o.enrol("anna.berg", "")
 	first := o.accept("manager.a", "hr.a", "security.a")

@@ -289,11 +289,11 @@ func (t KafkaTopic) check(days int) error {
 	limit := int64(days) * 24 * time.Hour.Milliseconds()
 	switch {
 	case t.CleanupPolicy != "delete" && t.CleanupPolicy != "compact,delete" && t.CleanupPolicy != "delete,compact":
-		return fmt.Errorf("Kafka topic %s has cleanup.policy %q: records are never deleted", t.Topic, t.CleanupPolicy)
+		return fmt.Errorf("topic %s of Kafka has cleanup.policy %q: records are never deleted", t.Topic, t.CleanupPolicy)
 	case t.RetentionMS < 0:
-		return fmt.Errorf("Kafka topic %s has retention.ms %d: records are kept for ever", t.Topic, t.RetentionMS)
+		return fmt.Errorf("topic %s of Kafka has retention.ms %d: records are kept for ever", t.Topic, t.RetentionMS)
 	case t.SegmentMS < 0 || t.RetentionMS > limit || t.SegmentMS > limit-t.RetentionMS:
-		return fmt.Errorf("Kafka topic %s keeps records for up to %.1f days (retention.ms %d + segment.ms %d), the limit is %d (retention.purge.kafka_days)",
+		return fmt.Errorf("topic %s of Kafka keeps records for up to %.1f days (retention.ms %d + segment.ms %d), the limit is %d (retention.purge.kafka_days)",
 			t.Topic, float64(t.RetentionMS+t.SegmentMS)/float64(24*time.Hour.Milliseconds()), t.RetentionMS, t.SegmentMS, days)
 	}
 	return nil

@@ -402,7 +402,7 @@ func (p *Purger) verifyKafka(ctx context.Context) (KafkaCheck, error) {
 	}
 	check.Asked, check.Topics = true, topics
 	if len(topics) == 0 {
-		return check, errors.New("Kafka has no source topic")
+		return check, errors.New("no source topic was found in Kafka")
 	}
 	var faults []error
 	for _, t := range topics {

@@ -27,38 +27,17 @@ type ClockAcceptance struct {
 
 // Validate answers every fault of a, joined, or nil. Messages quote nothing of a.
 func (a *ClockAcceptance) Validate() error {
-	var faults []error
+	faults := managed{a.Type, typeClock, a.Deployment, a.Tenant, a.Holder, a.Register, a.Now, a.Nonce}.check()
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if a.Type != typeClock {
-		fault("type: is not %s", typeClock)
-	}
-	if !originForm.MatchString(a.Deployment) {
-		fault("deployment: is not the name of an installation")
-	}
-	if !wordForm.MatchString(a.Tenant) {
-		fault("tenant: must consist of a-z, 0-9, hyphens and underscores")
-	}
-	if !idForm.MatchString(a.Holder) {
-		fault("holder: is not an id")
-	}
-	if a.Register.Number < 1 || a.Register.Digest.IsZero() {
-		fault("register: is missing")
-	}
 	// The last entry may be of any time: that is what there is to correct.
 	if _, offset := a.Last.Zone(); offset != 0 || a.Last.Nanosecond() != 0 {
 		fault("last: is not a time in UTC in whole seconds")
-	}
-	if err := checkTime(a.Now); err != nil {
-		fault("now: %w", err)
 	}
 	if a.Reason == "" {
 		fault("reason: is missing")
 	}
 	if err := checkText(a.Reason, maxText); err != nil {
 		fault("reason: %w", err)
-	}
-	if err := checkNonce(a.Nonce); err != nil {
-		faults = append(faults, err)
 	}
 	return errors.Join(faults...)
 }

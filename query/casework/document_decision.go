@@ -201,7 +201,7 @@ func (f DecisionFile) executions() Section {
 	for _, r := range f.Record {
 		switch r.Kind {
 		case audit.LookupIntent, audit.LookupResult, audit.LookupUnknown, audit.AccessRefused, audit.ExportMade, audit.HoldPlaced, audit.HoldReleased,
-			audit.RecordsRequested, audit.RecordsDecided:
+			audit.RecordsRequested, audit.RecordsConfirmed, audit.RecordsDecided, audit.RecordsClosed, audit.ExportRemoved:
 			t.Rows = append(t.Rows, []string{clockTime(r.At), string(r.Kind), r.Actor, figures(r.Counts), position(r)})
 		}
 	}

@@ -35,9 +35,8 @@ func fileOf(name string, content []byte) archiveFile {
 // An archive is a zip file that is being written: files in the order of their names, all of one time, so that the same content is
 // the same bytes.
 type archive struct {
-	zip   *zip.Writer
-	at    time.Time
-	files []ManifestFile
+	zip *zip.Writer
+	at  time.Time
 }
 
 func newArchive(w io.Writer, at time.Time) *archive {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"tillsyn/internal/audit"
 	"tillsyn/internal/seal"
@@ -73,8 +72,7 @@ func (g *Gate) PlaceHold(ctx context.Context, number string, signer *seal.Signer
 // ErrNoHold is when a hold may not be placed or released.
 var ErrNoHold = errors.New("the hold is refused")
 
-// ReleaseHolds ends the holds of a case that has ended: closed, revoked or denied, or never approved in time. Expiry of one that was
-// approved does not end them.
+// ReleaseHolds ends the holds of a case that has ended: closed, revoked or denied. Expiry does not end them.
 func (g *Gate) ReleaseHolds(ctx context.Context, number string, signer *seal.Signer, r vault.HoldRegister) ([]vault.Hold, error) {
 	c, _, err := g.Entitled(ctx, number, signer)
 	if err != nil {
@@ -87,19 +85,6 @@ func (g *Gate) ReleaseHolds(ctx context.Context, number string, signer *seal.Sig
 func holdsOf(record []audit.Record, decision seal.Digest) (n int, inForce bool) {
 	holds := vault.HoldsOn(record, vault.HoldByDecision, decision.String())
 	return len(holds), slices.ContainsFunc(holds, vault.Hold.InForce)
-}
-
-// unapproved says whether a decision expired because too few approved it in time, by the record alone and by its own clock: an
-// approval that somebody removed from the store, or a clock that was wrong for a moment, must not let anything go.
-func (v *view) unapproved() bool {
-	roles := map[string]bool{}
-	for _, r := range v.record {
-		if r.Kind == audit.DecisionApproved && r.Document == v.Digest.String() {
-			roles[r.Actor] = true
-		}
-	}
-	s := StateOf(v.evidence(), time.Time{})
-	return s.State == Expired && len(s.Missing) > 0 && len(roles) < len(seal.Approvers())
 }
 
 // SettleHolds makes the holds what decisions and requests for records say: one that may be used has a hold, one that has
@@ -137,17 +122,7 @@ func (g *Gate) SettleHolds(ctx context.Context, r vault.HoldRegister) (placed, r
 				continue
 			}
 			placed++
-		case inForce && (states[i].ended() || s == Expired):
-			if !states[i].ended() {
-				v, err := g.judge(ctx, c)
-				if err != nil {
-					faults = append(faults, fmt.Errorf("case %s: %w", number, err))
-					continue
-				}
-				if !v.unapproved() {
-					continue
-				}
-			}
+		case inForce && states[i].ended():
 			if _, err := r.Release(ctx, vault.HoldByDecision, c.Digest.String(), settles, func(ctx context.Context) error { return g.mayRelease(ctx, number) }); err != nil {
 				faults = append(faults, fmt.Errorf("case %s: %w", number, err))
 				continue
@@ -224,11 +199,6 @@ func (g *Gate) mayRelease(ctx context.Context, number string) error {
 			return fmt.Errorf("%w: the act by which it is %s is not on record, or not in the case store as one who may has signed it: sign it again", ErrNoHold, s)
 		}
 		return nil
-	case Expired:
-		if v.unapproved() {
-			return nil
-		}
-		fallthrough
 	default:
 		return fmt.Errorf("%w: the decision is %s: close the case first, with its result", ErrNoHold, s)
 	}

@@ -87,7 +87,7 @@ type AccidentReport struct {
 	Nonce      string         `json:"nonce"`
 }
 
-// A managed is what the documents of managers have in common.
+// A managed is what the documents have in common that one person signs by their office.
 type managed struct {
 	typ, want          string
 	deployment, tenant string

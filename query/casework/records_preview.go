@@ -7,10 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -162,36 +158,6 @@ func (g *Gate) forgetPreviews(ctx context.Context) error {
 		}))
 	}
 	return fault
-}
-
-// requests are the numbers of all requests for records, sorted. One that can't be read is in the error, and hides no other.
-func (s *Store) requests() ([]string, error) {
-	folders, err := os.ReadDir(s.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("list requests for records: %w", err)
-	}
-	var numbers []string
-	var faults []error
-	for _, f := range folders {
-		if !f.IsDir() {
-			continue
-		}
-		signed, err := s.read(filepath.Join(s.dir, f.Name(), recordsRequestFile+".age"))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			var r *RecordsRequest
-			if r, _, err = openRecordsRequest(signed); err == nil {
-				numbers = append(numbers, r.Case)
-				continue
-			}
-			err = fmt.Errorf("%w: %w", ErrStore, err)
-		}
-		faults = append(faults, err)
-	}
-	slices.Sort(numbers)
-	return numbers, errors.Join(faults...)
 }
 
 // removeRequestExports removes the files of requests that were closed at least keep ago: see [Gate.RemoveExports].

@@ -392,36 +392,56 @@ func (s *Store) file(number string, act []byte, h *seal.Handover) error {
 
 // Cases reads all cases, by number. One that can't be read is an error in itself, and hides no other.
 func (s *Store) Cases() ([]*Case, error) {
-	list, err := os.ReadDir(s.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read the case store: %w", err)
-	}
 	var all []*Case
+	err := s.each(decisionFile, func(signed []byte) error {
+		d, _, err := OpenDecision(signed)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrStore, err)
+		}
+		c, err := s.Case(d.Case)
+		if err == nil {
+			all = append(all, c)
+		}
+		return err
+	})
+	slices.SortFunc(all, func(a, b *Case) int { return strings.Compare(a.Decision.Case, b.Decision.Case) })
+	return all, err
+}
+
+// requests are the numbers of all requests for records, sorted. One that can't be read is in the error, and hides no other.
+func (s *Store) requests() ([]string, error) {
+	var numbers []string
+	err := s.each(recordsRequestFile, func(signed []byte) error {
+		r, _, err := openRecordsRequest(signed)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrStore, err)
+		}
+		numbers = append(numbers, r.Case)
+		return nil
+	})
+	slices.Sort(numbers)
+	return numbers, err
+}
+
+// each reads the file of that name of every number that has one. What fails for one is in the error and stops no other.
+func (s *Store) each(file string, read func(signed []byte) error) error {
+	folders, err := os.ReadDir(s.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the case store: %w", err)
+	}
 	var faults []error
-	for _, f := range list {
+	for _, f := range folders {
 		if !f.IsDir() {
 			continue
 		}
-		signed, err := s.read(filepath.Join(s.dir, f.Name(), decisionFile+".age"))
+		signed, err := s.read(filepath.Join(s.dir, f.Name(), file+".age"))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err != nil {
-			faults = append(faults, err)
-			continue
+		if err == nil {
+			err = read(signed)
 		}
-		d, _, err := OpenDecision(signed)
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%w: %w", ErrStore, err))
-			continue
-		}
-		c, err := s.Case(d.Case)
-		if err != nil {
-			faults = append(faults, err)
-			continue
-		}
-		all = append(all, c)
+		faults = append(faults, err)
 	}
-	slices.SortFunc(all, func(a, b *Case) int { return strings.Compare(a.Decision.Case, b.Decision.Case) })
-	return all, errors.Join(faults...)
+	return errors.Join(faults...)
 }
