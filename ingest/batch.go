@@ -76,7 +76,7 @@ type eventBatch struct {
 	// What the batch has already resolved. The keys are personal: they are dropped with the batch.
 	users     map[string]aggregate.SubjectRef
 	places    map[place]aggregate.SubjectRef
-	sites     map[string]site
+	sites     map[string]*site
 	countries map[netip.Addr]country
 	people    map[string]person // by mail address
 
@@ -97,10 +97,12 @@ type eventBatch struct {
 	key, identity []byte // scratch
 }
 
-// A site is what both faces may know of a host.
+// A site is what both faces may know of a host, and where the last request to it went, which most do.
 type site struct {
 	ref aggregate.SiteRef
 	*verdict
+	ip netip.Addr
+	country
 }
 
 type country struct {
@@ -126,7 +128,7 @@ func newEventBatch(source Source, limits Limits, parser parse.Parser, resolver *
 		who: resolve.NewMemo(resolver, memoSize), zone: resolver.Location, lists: lists,
 		rollup: aggregate.NewRollup(key), days: map[int64]struct{}{},
 		users: map[string]aggregate.SubjectRef{}, places: map[place]aggregate.SubjectRef{},
-		sites: map[string]site{}, countries: map[netip.Addr]country{}, capsules: newCapsules(nil),
+		sites: map[string]*site{}, countries: map[netip.Addr]country{}, capsules: newCapsules(nil),
 		rejects: map[rejectKey]uint64{}, people: map[string]person{}, otherSides: map[string]aggregate.Site{},
 		resolver: resolver, internal: map[string]struct{}{}, mailRollup: aggregate.NewMailRollup(key),
 	}
@@ -208,10 +210,10 @@ func (b *eventBatch) event(e *parse.Event) {
 	}
 	q.BytesIn = uint64(max(0, e.DestinationBytes)) * q.Requests
 	q.BytesOut = uint64(max(0, e.SourceBytes)) * q.Requests
-	to, in := b.site(e), b.country(e.DestinationIP)
-	b.rollup.Add(subject, to.ref, in.ref, q)
+	to := b.site(e)
+	b.rollup.Add(subject, to.ref, to.country.ref, q)
 	if !q.NoPerson {
-		b.capsules.web(subject, e, to.verdict, in.code)
+		b.capsules.web(subject, e, to.verdict, to.code)
 	}
 }
 
@@ -241,7 +243,7 @@ func (b *eventBatch) subject(e *parse.Event) (aggregate.SubjectRef, bool) {
 	}, w.Subject.AppendPersonalData(nil))
 	b.capsules.person(ref, w)
 	// Whom the directory has by name belongs to the same unit everywhere; anybody else to that of the address.
-	if len(e.User) > 0 && b.who.Who(b.source.Tenant, e.User, netip.Addr{}).Unit != resolve.UnitUnknown {
+	if w.Listed {
 		b.users[string(e.User)] = ref
 	} else {
 		b.places[place{string(e.User), e.SourceIP}] = ref
@@ -249,19 +251,23 @@ func (b *eventBatch) subject(e *parse.Event) (aggregate.SubjectRef, bool) {
 	return ref, true
 }
 
-func (b *eventBatch) site(e *parse.Event) site {
+// site is where a request went to.
+func (b *eventBatch) site(e *parse.Event) *site {
 	host := e.Domain
 	if len(host) == 0 && e.DestinationIP.IsValid() {
 		b.host = e.DestinationIP.AppendTo(b.host[:0])
 		host = b.host
 	}
-	if known, ok := b.sites[string(host)]; ok {
-		return known
+	s, ok := b.sites[string(host)]
+	if !ok {
+		found := b.lists.Lookup(host)
+		said := verdictOf(found)
+		s = &site{ref: b.rollup.Site(describe(host, found)), verdict: &said}
+		b.sites[string(host)] = s
 	}
-	found := b.lists.Lookup(host)
-	said := verdictOf(found)
-	s := site{b.rollup.Site(describe(host, found)), &said}
-	b.sites[string(host)] = s
+	if !ok || s.ip != e.DestinationIP {
+		s.ip, s.country = e.DestinationIP, b.country(e.DestinationIP)
+	}
 	return s
 }
 

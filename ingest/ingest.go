@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tillsyn/aggregate"
 	"tillsyn/ingest/category"
 	"tillsyn/ingest/kafka"
 	"tillsyn/ingest/parse"
@@ -105,9 +106,9 @@ func (in *Ingester) runner(p Partition, src Source) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	for range 2 {
+	for _, rollup := range aggregate.NewRollups(in.dep.Key, 2) { // only the one that is being written makes blocks
 		b := newEventBatch(src, in.cfg.Batch, parser, in.dep.Resolver, in.dep.Lists, in.dep.Key)
-		b.capsules = newCapsules(in.dep.Vault)
+		b.rollup, b.capsules = rollup, newCapsules(in.dep.Vault)
 		r.batches = append(r.batches, b)
 	}
 	if src.remembers() {

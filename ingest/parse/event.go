@@ -91,8 +91,7 @@ func (e *Event) MessageKey() []byte {
 func (e *Event) Reset() {
 	clear(e.To)
 	to := e.To[:0]
-	*e = Event{
-		Count: 1, SourcePort: -1, Port: -1, Status: -1,
-		DestinationBytes: -1, SourceBytes: -1, Duration: -1, To: to,
-	}
+	*e = Event{} // and not a literal with what follows: it would be built elsewhere and copied, for each line
+	e.Count, e.SourcePort, e.Port, e.Status = 1, -1, -1, -1
+	e.DestinationBytes, e.SourceBytes, e.Duration, e.To = -1, -1, -1, to
 }

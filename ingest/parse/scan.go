@@ -2,7 +2,9 @@ package parse
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
+	"math/bits"
 	"net/netip"
 	"time"
 )
@@ -14,11 +16,20 @@ func token(b []byte, i int) (tok []byte, next int) {
 		i++
 	}
 	start := i
+	for ; i+8 <= len(b); i += 8 { // eight bytes at once: a byte of x is zero where there is a space
+		x := binary.LittleEndian.Uint64(b[i:]) ^ spaces
+		if zeroes := (x - lows) &^ x & highs; zeroes != 0 {
+			i += bits.TrailingZeros64(zeroes) / 8
+			return b[start:i], i
+		}
+	}
 	for i < len(b) && b[i] != ' ' {
 		i++
 	}
 	return b[start:i], i
 }
+
+const lows, highs, spaces = 0x0101010101010101, 0x8080808080808080, ' ' * lows
 
 // count reads the number of up to 18 digits that is the next word from position i on, and answers the position after it. n
 // is -1 where the word is a dash or missing; ok is false where it is anything else than a number.

@@ -22,13 +22,8 @@ type Memo struct {
 }
 
 type tenantMemo struct {
-	users *simplelru.LRU[string, userMemo]
+	users *simplelru.LRU[string, Who] // unless Listed only the subject counts
 	addrs *simplelru.LRU[netip.Addr, Who]
-}
-
-type userMemo struct {
-	who   Who
-	found bool // in the directory; else only the subject counts
 }
 
 // NewMemo answers a memo that remembers size users and size addresses of each tenant, and size destinations.
@@ -61,13 +56,13 @@ func (m *Memo) Who(sourceTenant string, user []byte, ip netip.Addr) Who {
 	// The view lives for this one look-up; what is kept, below, is a copy.
 	u, ok := t.users.Get(unsafe.String(unsafe.SliceData(user), len(user)))
 	if !ok {
-		u.who, u.found = m.resolver.byUser(sourceTenant, user)
+		u = m.resolver.byUser(sourceTenant, user)
 		t.users.Add(string(user), u)
 	}
-	if u.found {
-		return u.who
+	if u.Listed {
+		return u
 	}
-	return withSubject(m.byAddr(t, sourceTenant, ip), u.who.Subject)
+	return withSubject(m.byAddr(t, sourceTenant, ip), u.Subject)
 }
 
 func (m *Memo) byAddr(t *tenantMemo, sourceTenant string, ip netip.Addr) Who {
@@ -104,7 +99,7 @@ func (m *Memo) tenant(name string) *tenantMemo {
 	}
 	t, ok := m.tenants[name]
 	if !ok {
-		t = &tenantMemo{newLRU[string, userMemo](m.size), newLRU[netip.Addr, Who](m.size)}
+		t = &tenantMemo{newLRU[string, Who](m.size), newLRU[netip.Addr, Who](m.size)}
 		m.tenants[name] = t
 	}
 	m.last, m.lastTenant = t, name

@@ -20,6 +20,7 @@ type Who struct {
 	Population string  // one of Populations, or PopulationUnknown
 	Unit       string  // group of the directory, or UnitUnknown
 	Subject    Subject // the person, or the address of a line without user; zero if the line has neither
+	Listed     bool    // the directory has the user by name: the answer is the same at every address
 }
 
 // Options are what a Resolver takes from its surroundings. The zero value is usable.
@@ -269,8 +270,8 @@ func (r *Resolver) Generation() uint64 { return r.generation.Load() }
 // user.name as the line has it, nil or empty for none; ip is source.ip, the zero Addr for none. The answer is never
 // empty: see UnitUnknown. Who may allocate; the hot path calls Memo.Who.
 func (r *Resolver) Who(sourceTenant string, user []byte, ip netip.Addr) Who {
-	w, found := r.byUser(sourceTenant, user)
-	if found {
+	w := r.byUser(sourceTenant, user)
+	if w.Listed {
 		return w
 	}
 	return withSubject(r.byAddr(sourceTenant, canonicalAddr(ip)), w.Subject)
@@ -291,10 +292,12 @@ func (r *Resolver) scope(sourceTenant string) scope {
 	return scope{source: sourceTenant}
 }
 
-func (r *Resolver) byUser(sourceTenant string, user []byte) (Who, bool) {
+func (r *Resolver) byUser(sourceTenant string, user []byte) Who {
 	name := CanonicalUser(user)
 	found, ok := r.directory.Load().user(r.scope(sourceTenant), name)
-	return found.who(sourceTenant, newSubject(name)), ok
+	w := found.who(sourceTenant, newSubject(name))
+	w.Listed = ok
+	return w
 }
 
 func (r *Resolver) byAddr(sourceTenant string, ip netip.Addr) Who {
@@ -321,7 +324,7 @@ func (r *Resolver) Mail(sourceTenant string, address []byte) (Who, bool) {
 // people are counted by subject, and one person under three spellings would pass for three.
 func (r row) who(sourceTenant string, subject Subject) Who {
 	if r.unit == "" {
-		return Who{sourceTenant, PopulationUnknown, UnitUnknown, subject}
+		return Who{Tenant: sourceTenant, Population: PopulationUnknown, Unit: UnitUnknown, Subject: subject}
 	}
 	if r.tenant == "" {
 		r.tenant = sourceTenant
@@ -329,7 +332,7 @@ func (r row) who(sourceTenant string, subject Subject) Who {
 	if r.user != "" {
 		subject = newSubject(r.user)
 	}
-	return Who{r.tenant, r.population, r.unit, subject}
+	return Who{Tenant: r.tenant, Population: r.population, Unit: r.unit, Subject: subject}
 }
 
 // Country answers the ISO 3166-1 alpha-2 code of the country of ip, or CountryUnknown.

@@ -51,8 +51,8 @@ func BenchmarkAppendArrays(b *testing.B) {
 			}
 			return nil
 		},
-		"nested": func(c column.Interface) error { return appendColumn(c, nested) },
-		"flat":   func(c column.Interface) error { return appendColumn(c, flat) },
+		"nested": func(c column.Interface) error { return newLayout().append(c, nested) },
+		"flat":   func(c column.Interface) error { return newLayout().append(c, flat) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -73,7 +73,7 @@ func BenchmarkAppendLowCardinality(b *testing.B) {
 	}
 	for name, fill := range map[string]func(column.Interface) error{
 		"driver": func(c column.Interface) error { _, err := c.Append(words); return err },
-		"ours":   func(c column.Interface) error { return appendColumn(c, words) },
+		"ours":   func(c column.Interface) error { return newLayout().append(c, words) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
@@ -170,7 +170,7 @@ func BenchmarkInsert(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := appendColumn(c, columns[i]); err != nil {
+				if err := newLayout().append(c, columns[i]); err != nil {
 					b.Fatal(err)
 				}
 			}

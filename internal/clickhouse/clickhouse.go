@@ -14,10 +14,10 @@ import (
 // MinVersion is the oldest ClickHouse that tillsyn runs on: the first long-term release with the setting deduplicate_insert.
 const MinVersion = "26.3"
 
-// A DB is a pair of connection pools to one ClickHouse: with LZ4 on the wire and without. It is safe for concurrent use.
+// A DB is a pair of connection pools to one ClickHouse: with LZ4 on the wire and without (on loopback, both without). It is safe for concurrent use.
 type DB struct {
 	cfg       Config
-	lz4       driver.Conn // queries, and inserts that compress
+	packed    driver.Conn // queries, and inserts that compress: with LZ4, but on loopback
 	plain     driver.Conn // inserts of ciphertext
 	bootstrap driver.Conn // signed in without a database: works before Migrate has created it
 	version   string
@@ -57,12 +57,16 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		}
 		return o
 	}
+	packing := driver.CompressionLZ4
+	if cfg.loopback() {
+		packing = driver.CompressionNone
+	}
 	db := &DB{cfg: cfg}
 	for _, p := range []struct {
 		conn    *driver.Conn
 		options *driver.Options
 	}{
-		{&db.lz4, options(cfg.Database, driver.CompressionLZ4, cfg.MaxConnections)},
+		{&db.packed, options(cfg.Database, packing, cfg.MaxConnections)},
 		{&db.plain, options(cfg.Database, driver.CompressionNone, cfg.MaxConnections)},
 		{&db.bootstrap, options("", driver.CompressionNone, 2)},
 	} {
@@ -99,7 +103,7 @@ func (db *DB) Ping(ctx context.Context) error {
 // Close closes every idle connection. Running calls end with an error.
 func (db *DB) Close() error {
 	var faults []error
-	for _, c := range []driver.Conn{db.lz4, db.plain, db.bootstrap} {
+	for _, c := range []driver.Conn{db.packed, db.plain, db.bootstrap} {
 		if c != nil {
 			faults = append(faults, c.Close())
 		}

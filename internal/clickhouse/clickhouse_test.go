@@ -445,7 +445,7 @@ func TestMigrate(t *testing.T) {
 // asBootstrap queries without a database.
 func (db *DB) asBootstrap() *DB {
 	other := *db
-	other.lz4 = db.bootstrap
+	other.packed = db.bootstrap
 	return &other
 }
 

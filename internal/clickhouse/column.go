@@ -114,27 +114,46 @@ func size(columns []any) (rows int, err error) {
 	return rows, nil
 }
 
-// appendColumn hands one slice to the driver's column by the fastest way that the pair has.
-func appendColumn(to column.Interface, from any) error {
+// A layout fills columns, one after another.
+type layout struct {
+	feed   feed
+	native *proto.Reader // reads feed; its buffer is large, so one serves all columns
+}
+
+// A feed is what a column is decoded from.
+type feed struct{ io.Reader }
+
+func newLayout() *layout {
+	l := &layout{}
+	l.native = proto.NewReader(&l.feed)
+	return l
+}
+
+// append hands one slice to the driver's column by the fastest way that the pair has.
+func (l *layout) append(to column.Interface, from any) error {
 	kind := baseType(string(to.Type()))
 	switch v := from.(type) {
 	case [][]uint64:
 		if kind != "Array(UInt64)" {
 			return fmt.Errorf("a [][]uint64 does not fit")
 		}
-		return decode(to, len(v), flatten(v).native()...)
+		return l.decode(to, len(v), flatten(v).native()...)
 	case Arrays:
 		if kind != "Array(UInt64)" {
 			return fmt.Errorf("an Arrays does not fit")
 		}
-		return decode(to, len(v.Ends), v.native()...)
+		return l.decode(to, len(v.Ends), v.native()...)
+	case []uint64:
+		if kind == "UInt64" {
+			return l.decode(to, len(v), le64(v))
+		}
 	case []uint32:
 		if isDateTime(kind) {
-			return decode(to, len(v), le32(v))
+			return l.decode(to, len(v), le32(v))
 		}
 	case []uint16:
 		if kind == "Date" {
-			return decode(to, len(v), le16(v))
+			return l.decode(to, len(v), le16(v))
 		}
 	case []time.Time:
 		switch {
@@ -147,7 +166,7 @@ func appendColumn(to column.Interface, from any) error {
 				}
 				out[i] = uint32(s)
 			}
-			return decode(to, len(v), le32(out))
+			return l.decode(to, len(v), le32(out))
 		case kind == "Date":
 			out := make([]uint16, len(v))
 			for i, t := range v {
@@ -158,11 +177,11 @@ func appendColumn(to column.Interface, from any) error {
 				}
 				out[i] = uint16(days)
 			}
-			return decode(to, len(v), le16(out))
+			return l.decode(to, len(v), le16(out))
 		}
 	case []string:
 		if kind == "LowCardinality(String)" {
-			return decode(to, len(v), dictionary(v))
+			return l.decode(to, len(v), dictionary(v))
 		}
 	case [][]byte:
 		if kind == "LowCardinality(String)" {
@@ -170,7 +189,7 @@ func appendColumn(to column.Interface, from any) error {
 			for i := range v {
 				s[i] = string(v[i])
 			}
-			return decode(to, len(v), dictionary(s))
+			return l.decode(to, len(v), dictionary(s))
 		}
 	}
 	if _, err := to.Append(from); err != nil {
@@ -192,7 +211,7 @@ func baseType(t string) string {
 func isDateTime(t string) bool { return t == "DateTime" || strings.HasPrefix(t, "DateTime('") }
 
 // decode fills an empty column with native bytes, exactly as if the server had sent them.
-func decode(to column.Interface, rows int, native ...[]byte) error {
+func (l *layout) decode(to column.Interface, rows int, native ...[]byte) error {
 	if rows == 0 {
 		return nil
 	}
@@ -200,8 +219,12 @@ func decode(to column.Interface, rows int, native ...[]byte) error {
 	for i := range native {
 		parts[i] = bytes.NewReader(native[i])
 	}
-	if err := to.Decode(proto.NewReader(io.MultiReader(parts...)), rows); err != nil {
+	l.feed.Reader = io.MultiReader(parts...)
+	if err := to.Decode(l.native, rows); err != nil {
 		return fmt.Errorf("lay out %d rows: %w", rows, err)
+	}
+	if _, err := l.native.ReadByte(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("lay out %d rows: there is more than the column takes", rows)
 	}
 	return nil
 }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,6 +85,15 @@ func DefaultConfig() Config {
 }
 
 var databaseName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
+
+// loopback says whether every address is on this machine: to compress there costs more than it saves.
+func (c Config) loopback() bool {
+	return !slices.ContainsFunc(c.Addresses, func(a string) bool {
+		host, _, _ := net.SplitHostPort(a)
+		ip, err := netip.ParseAddr(host)
+		return err != nil || !ip.IsLoopback()
+	})
+}
 
 // Validate names every fault of the configuration at once. It opens no file and no connection.
 func (c Config) Validate() error {

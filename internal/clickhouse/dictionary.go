@@ -120,7 +120,7 @@ func (db *DB) viewColumns(ctx context.Context, t dictionaryTable) ([]dictionaryC
 		}
 		values[i] = name + " = " + value
 	}
-	rows, err := db.lz4.Query(ctx, "SELECT * FROM "+t.Name+"("+strings.Join(values, ", ")+") LIMIT 0")
+	rows, err := db.packed.Query(ctx, "SELECT * FROM "+t.Name+"("+strings.Join(values, ", ")+") LIMIT 0")
 	if err != nil {
 		return nil, fmt.Errorf("columns of view %s: %w", t.Name, explain(err, false))
 	}

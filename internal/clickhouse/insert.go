@@ -24,7 +24,7 @@ type Insert struct {
 	QueryID string        // names the insert for Kill; unique among running queries; empty: the server makes one
 	Columns []any         // one slice per column in the query's order, all of equal length; see below
 	Token   string        // insert_deduplication_token, a second net where the table is Replicated; empty: no deduplication at all
-	Plain   bool          // no LZ4 on the wire: for blocks that are mostly ciphertext
+	Plain   bool          // no LZ4 on the wire: for blocks that are mostly ciphertext; on loopback there is none in any case
 	Timeout time.Duration // on both sides; 0: Config.InsertTimeout
 }
 
@@ -95,7 +95,7 @@ func (db *DB) insert(ctx context.Context, in Insert) (err error) {
 	if in.Token != "" {
 		maps.Copy(settings, driver.Settings{"insert_deduplicate": 1, "deduplicate_insert": "enable", "insert_deduplication_token": in.Token})
 	}
-	pool := db.lz4
+	pool := db.packed
 	if in.Plain {
 		pool = db.plain
 	}
@@ -121,8 +121,9 @@ func fill(header []column.Interface, columns []any, rows int) error {
 	if len(header) != len(columns) {
 		return fmt.Errorf("the query has %d columns, %d were given", len(header), len(columns))
 	}
+	layout := newLayout()
 	for i, c := range header {
-		if err := appendColumn(c, columns[i]); err != nil {
+		if err := layout.append(c, columns[i]); err != nil {
 			return fmt.Errorf("column %s %s: %w", c.Name(), c.Type(), err)
 		}
 		if c.Rows() != rows {

@@ -19,7 +19,7 @@ import (
 
 // slow runs a query that takes ten seconds under the given id.
 func (db *DB) slow(ctx context.Context, id string) error {
-	rows, err := db.lz4.Query(driver.Context(ctx, driver.WithQueryID(id)), "SELECT sleepEachRow(0.1) FROM numbers(100) SETTINGS max_block_size = 1")
+	rows, err := db.packed.Query(driver.Context(ctx, driver.WithQueryID(id)), "SELECT sleepEachRow(0.1) FROM numbers(100) SETTINGS max_block_size = 1")
 	if err != nil {
 		return explain(err, false)
 	}

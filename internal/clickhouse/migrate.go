@@ -109,7 +109,7 @@ func (db *DB) Migrate(ctx context.Context, dir fs.FS) ([]Step, error) {
 	}); err != nil {
 		return nil, fmt.Errorf("create database %s: %w", db.cfg.Database, explain(err, false))
 	}
-	if err := repeat(ctx, func() error { return db.lz4.Exec(ctx, createLedger) }); err != nil {
+	if err := repeat(ctx, func() error { return db.packed.Exec(ctx, createLedger) }); err != nil {
 		return nil, fmt.Errorf("create table schema_migrations: %w", explain(err, false))
 	}
 	steps, err := db.plan(ctx, list)
@@ -122,12 +122,12 @@ func (db *DB) Migrate(ctx context.Context, dir fs.FS) ([]Step, error) {
 			continue
 		}
 		for n, statement := range s.Statements {
-			if err := repeat(ctx, func() error { return db.lz4.Exec(ctx, statement) }); err != nil {
+			if err := repeat(ctx, func() error { return db.packed.Exec(ctx, statement) }); err != nil {
 				return steps[:i], fmt.Errorf("migration %s, statement %d of %d: %w", s.Name, n+1, len(s.Statements), explain(err, false))
 			}
 		}
 		record := driver.Context(ctx, driver.WithSettings(insertSettings()))
-		if err := db.lz4.Exec(record, "INSERT INTO schema_migrations (name, checksum, applied_at) SELECT {name:String}, {checksum:String}, now64(3)",
+		if err := db.packed.Exec(record, "INSERT INTO schema_migrations (name, checksum, applied_at) SELECT {name:String}, {checksum:String}, now64(3)",
 			driver.Named("name", s.Name), driver.Named("checksum", s.Checksum)); err != nil {
 			return steps[:i], fmt.Errorf("record migration %s: %w", s.Name, explain(err, false))
 		}

@@ -101,7 +101,7 @@ func (db *DB) Query(ctx context.Context, query string, params Params, scan func(
 	}
 	ctx, cancel := context.WithTimeout(ctx, db.cfg.QueryTimeout)
 	defer cancel()
-	rows, err := db.lz4.Query(driver.Context(ctx, driver.WithSettings(db.limits())), query, args...)
+	rows, err := db.packed.Query(driver.Context(ctx, driver.WithSettings(db.limits())), query, args...)
 	if err != nil {
 		return fmt.Errorf("query: %w", explain(err, len(params) > 0))
 	}
@@ -134,7 +134,7 @@ func (db *DB) Select(ctx context.Context, dest any, query string, params Params)
 	}
 	ctx, cancel := context.WithTimeout(ctx, db.cfg.QueryTimeout)
 	defer cancel()
-	if err := db.lz4.Select(driver.Context(ctx, driver.WithSettings(db.limits())), dest, query, args...); err != nil {
+	if err := db.packed.Select(driver.Context(ctx, driver.WithSettings(db.limits())), dest, query, args...); err != nil {
 		return fmt.Errorf("query: %w", explain(err, len(params) > 0))
 	}
 	return nil
@@ -150,7 +150,7 @@ func (db *DB) Exec(ctx context.Context, statement string, params Params) error {
 			return fmt.Errorf("exec: %w", err)
 		}
 	}
-	if err := db.lz4.Exec(ctx, statement, args...); err != nil {
+	if err := db.packed.Exec(ctx, statement, args...); err != nil {
 		return fmt.Errorf("exec: %w", explain(err, len(params) > 0))
 	}
 	return nil
@@ -165,7 +165,7 @@ func (db *DB) Kill(ctx context.Context, prefix string) error {
 	ctx, cancel := context.WithTimeout(ctx, db.cfg.QueryTimeout)
 	defer cancel()
 	const kill = "KILL QUERY WHERE user = currentUser() AND startsWith(query_id, {prefix:String}) SYNC"
-	if err := db.lz4.Exec(ctx, kill, driver.Named("prefix", prefix)); err != nil {
+	if err := db.packed.Exec(ctx, kill, driver.Named("prefix", prefix)); err != nil {
 		return fmt.Errorf("kill queries %s: %w", strconv.Quote(prefix), explain(err, true))
 	}
 	return nil
