@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -106,10 +105,6 @@ func main() {
 	if err := errors.Join(undumpable(), unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})); err != nil {
 		fmt.Fprintln(os.Stderr, "tillsyn: keep core files from being written:", err)
 		os.Exit(exitFault)
-	}
-	if os.Getenv("GOGC") == "" {
-		// Batches are large and short-lived: waiting until the heap has doubled would cost 100 MiB and gain no rate (BenchmarkPipeline).
-		debug.SetGCPercent(50)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	app := newApp()

@@ -182,7 +182,10 @@ func (r *Rollup) Reset() {
 // Full says whether r holds about limit grains, the distinct (subject, site, five minutes, country, kind of request): they are
 // the measure of its memory, and it never holds more than limit.
 func (r *Rollup) Full(limit int) bool {
-	if len(r.grains) < limit {
+	if n := len(r.grains); n < limit {
+		if n >= limit/4 && cap(r.grains) < limit {
+			r.grains = slices.Grow(r.grains, limit-n) // all the room at once: to grow into it would need twice as much
+		}
 		return false
 	}
 	r.fold()
@@ -272,13 +275,13 @@ func (r *Rollup) Add(s SubjectRef, site SiteRef, c CountryRef, q Request) {
 	r.folded = false
 }
 
-// room makes sure that one more fits, by doubling: what is noted one at a time by the hundred thousand is copied less often so
-// than by append alone, which grows by a quarter.
+// room makes sure that one more fits, by growing by half: what is noted one at a time by the hundred thousand is copied less
+// often so than by append alone, which grows by a quarter.
 func room[T any](s []T) []T {
 	if len(s) < cap(s) {
 		return s
 	}
-	return slices.Grow(s, max(len(s), 64))
+	return slices.Grow(s, max(len(s)/2, 64))
 }
 
 func floorDiv(a, b int64) int64 {
@@ -519,10 +522,17 @@ type cell struct {
 	block         seal.CellBlock
 }
 
-type token struct {
-	cell  uint32
-	value uint64
+// A noted holds tokens as they come, each with the number of its cell: apart, since together they would be padded.
+type noted struct {
+	cells  []uint32
+	values []uint64
 }
+
+func (t *noted) add(cell uint32, value uint64) {
+	t.cells, t.values = append(room(t.cells), cell), append(room(t.values), value)
+}
+
+func (t *noted) reset() { t.cells, t.values = t.cells[:0], t.values[:0] }
 
 // A table gathers the cells of one statistics table. People come one after another, and each one's hours or days: what a
 // person adds to a cell is summed up on the way (a share) and reaches the cells when the person is done with.
@@ -531,7 +541,7 @@ type table struct {
 	cells         []cell
 	days          []int32  // of each cell
 	index         []uint64 // of the cells: see cell
-	people, slots []token
+	people, slots noted
 
 	day    int32
 	time   uint32 // the hour or day whose shares are being gathered
@@ -575,7 +585,9 @@ type contribution struct {
 // reset empties t and keeps its memory.
 func (t *table) reset() {
 	clear(t.index)
-	t.cells, t.days, t.people, t.slots, t.shares = t.cells[:0], t.days[:0], t.people[:0], t.slots[:0], t.shares[:0]
+	t.people.reset()
+	t.slots.reset()
+	t.cells, t.days, t.shares = t.cells[:0], t.days[:0], t.shares[:0]
 }
 
 // turn begins another hour or day of a person. whats is how many things cells may be about.
@@ -606,7 +618,7 @@ func (t *table) add(r *Rollup, p *person, what uint32, c *contribution) {
 		s.counted = true
 		for i := range p.cells {
 			x := &t.cells[s.cells[i]]
-			t.people = append(room(t.people), token{s.cells[i], p.tokens.People(p.subject, x.block)})
+			t.people.add(s.cells[i], p.tokens.People(p.subject, x.block))
 			x.people++
 		}
 	}
@@ -619,7 +631,7 @@ func (t *table) add(r *Rollup, p *person, what uint32, c *contribution) {
 		if !s.hasState {
 			s.states[i] = p.tokens.SlotState(p.subject, x.block)
 		}
-		t.slots = append(room(t.slots), token{s.cells[i], p.tokens.Slot(s.states[i], *c.site, c.window)})
+		t.slots.add(s.cells[i], p.tokens.Slot(s.states[i], *c.site, c.window))
 		x.slots++
 	}
 	s.hasState = true
@@ -741,13 +753,13 @@ func (t *table) block(r *Rollup, day int32, w Watermark) Block {
 		columns = append(columns, categories)
 	}
 	columns = append(columns, requests, blocked, in, out,
-		t.scatter(t.people, at, rows, func(x *cell) uint32 { return x.people }),
-		t.scatter(t.slots, at, rows, func(x *cell) uint32 { return x.slots }), next, begunAt)
+		t.scatter(&t.people, at, rows, func(x *cell) uint32 { return x.people }),
+		t.scatter(&t.slots, at, rows, func(x *cell) uint32 { return x.slots }), next, begunAt)
 	return Block{Table: t.name, Day: dayTime(day), Columns: columns, Rows: rows}
 }
 
 // scatter sorts tokens to the rows of their cells.
-func (t *table) scatter(tokens []token, at []uint32, rows int, count func(*cell) uint32) clickhouse.Arrays {
+func (t *table) scatter(from *noted, at []uint32, rows int, count func(*cell) uint32) clickhouse.Arrays {
 	ends := make([]uint64, rows)
 	for i := range t.cells {
 		if at[i] != 0 {
@@ -760,9 +772,9 @@ func (t *table) scatter(tokens []token, at []uint32, rows int, count func(*cell)
 		ends[i] += ends[i-1]
 	}
 	values := make([]uint64, ends[rows-1])
-	for _, k := range tokens {
-		if row := at[k.cell]; row != 0 {
-			values[fill[row]] = k.value
+	for i, c := range from.cells {
+		if row := at[c]; row != 0 {
+			values[fill[row]] = from.values[i]
 			fill[row]++
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -110,7 +109,6 @@ func BenchmarkPipeline(b *testing.B) {
 	if err != nil {
 		b.Fatal("the broker did not start: ", err)
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(50)) // as main does
 	w := newTown(b, benchConfig())
 	w.Municipality = nil // an ingester does not know the truth: what is left are a directory and lists
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
