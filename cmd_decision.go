@@ -790,5 +790,23 @@ func (g *openedGate) runAct(ctx context.Context, w io.Writer, who *caller, numbe
 	if err != nil {
 		return err
 	}
-	return g.printStatus(w, c.Decision, s, false)
+	if err := g.printStatus(w, c.Decision, s, false); err != nil || typ != casework.ActClosing {
+		return err
+	}
+	return printToTell(w, c.Decision, s)
+}
+
+// printToTell reminds of the person whose rows were read: that a search was made is theirs to know, once telling does no harm
+// (GDPR articles 14 and 23).
+func printToTell(w io.Writer, d *casework.Decision, s casework.Status) error {
+	if d.Kind != casework.Person || s.Lookups == 0 {
+		return nil
+	}
+	_, err := fmt.Fprint(w, `
+Tell the person now what was read, when, and why (GDPR article 14), unless secrecy or a police inquiry forbids it; then note why, and
+when it is to be done. tillsyn tells nobody by itself. The document for it: 'tillsyn export document -o FILE `+d.Case+`'.
+Underrätta personen nu om vad som lästs, när och varför (GDPR artikel 14), om inte sekretess eller en polisutredning hindrar det; anteckna
+då skälet och när det ska ske. tillsyn underrättar ingen av sig självt.
+`)
+	return err
 }

@@ -161,4 +161,7 @@ func printResult(w io.Writer, r casework.Result) {
 	if r.Whole() {
 		fmt.Fprintln(w, "Of what is in scope nothing was missing or stayed shut.")
 	}
+	if r.Shielded {
+		fmt.Fprintln(w, "Protected destinations are left out, whether there was anything or not, and so is a mail that also went to one:\na decision shows them only on a ground of its own (scope.protected).")
+	}
 }

@@ -145,7 +145,9 @@
 //     approve it. An age key of the person leaves nobody in between; whether it is the person's, they vouch for.
 //   - At one table the approver's client runs on the gate's machine, and the role's key is in its memory for that moment. Over
 //     distance it never is.
-//   - How much there was of protected destinations or other categories is not told, but to the person's own extract.
+//   - How much there was of protected destinations or other categories is not told, but to the person's own extract. So whoever
+//     adds a protected recipient to a mail keeps that mail out of a lookup: each result says that this may be so (Shielded), and a
+//     decision may name a ground to show protected destinations too, which three people approve.
 //   - One case number is one decision, in one deployment: a case that goes on needs a new number.
 //   - If key rows and capsules of a day are both removed from the database, nothing tells that they were there. Of a unit, a key row
 //     that is removed is not missed: only a person's tags can be made.

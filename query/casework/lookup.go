@@ -32,6 +32,7 @@ type Result struct {
 	Left      int         `json:"left"`      // lookups that are left
 	Rows      int64       `json:"rows"`      // given to the caller; identify: people who are above the threshold
 	Protected int64       `json:"protected"` // subject_access only: events withheld, of protected destinations; nobody else is told that there are any
+	Shielded  bool        `json:"shielded"`  // rows of protected destinations are left out, whether there are any or not: the decision has no ground to show them
 	Explained int64       `json:"explained"` // rows that a permission or a self-report explains
 	Keys      int         `json:"keys"`      // data keys that were opened
 	Late      int         `json:"late"`      // data keys that came after an approval, and so stay shut
@@ -73,7 +74,8 @@ func (g *Gate) lookup(ctx context.Context, number string, request []byte, to Rea
 		return Result{}, err
 	}
 	intent := seal.DigestOf(request).String()
-	r := &run{gate: g, view: v, actor: act.Actor, each: each, result: Result{Case: v.Decision.Case, Kind: v.Decision.Kind, Number: v.Lookups + 1, Left: v.Left - 1}}
+	r := &run{gate: g, view: v, actor: act.Actor, each: each, result: Result{Case: v.Decision.Case, Kind: v.Decision.Kind, Number: v.Lookups + 1, Left: v.Left - 1,
+		Shielded: !v.Decision.showsProtected()}}
 	nonce, err := base64.StdEncoding.DecodeString(v.Decision.Nonce)
 	if err != nil {
 		return Result{}, fmt.Errorf("look up: %w", err)
