@@ -290,7 +290,10 @@ func TestDecisionStory(t *testing.T) {
 	w.must(exitRefused, "", args(lookup, "--signer", kept)...)
 	w.must(exitOK, "", "keys", "reshare", "--tenant", w.tenant, "--add", filepath.Join(w.dir, "utredare.card"))
 	w.published()
-	table, _ := w.must(exitOK, "", args("lookup", investigator, number)...)
+	table, about := w.must(exitOK, "", args("lookup", investigator, number)...)
+	if !strings.Contains(table+about, "Protected destinations are left out") {
+		t.Error(table, about)
+	}
 	if n := strings.Count(table, "\n"); n != len(want) {
 		t.Errorf("the table has %d lines, want %d", n, len(want))
 	}
@@ -327,7 +330,7 @@ func TestDecisionStory(t *testing.T) {
 	w.must(exitOK, "", args("decision", "deny", w.as("hr.b"), "--reason", "räcker inte", "KS 2026/011")...)
 	w.must(exitUsage, "", args("decision", "close", investigator, number)...) // without a result no case closes
 	out, _ = w.must(exitOK, "ingen åtgärd\n", args("decision", "close", investigator, "--result", "-", number)...)
-	if !strings.Contains(out, "is closed") {
+	if !strings.Contains(out, "is closed") || !strings.Contains(out, "GDPR artikel 14") {
 		t.Error(out)
 	}
 	w.must(exitRefused, "", lookup...)

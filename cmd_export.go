@@ -305,11 +305,15 @@ func (g *openedGate) runExportList(w io.Writer, number string, asJSON bool) erro
 	if err != nil {
 		return err
 	}
+	return printExports(w, linesOfExports(list), asJSON)
+}
+
+func linesOfExports(list []casework.Export) []exportLine {
 	lines := make([]exportLine, len(list))
 	for i, e := range list {
 		lines[i] = lineOfExport(e)
 	}
-	return printExports(w, lines, asJSON)
+	return lines
 }
 
 func printExports(w io.Writer, lines []exportLine, asJSON bool) error {

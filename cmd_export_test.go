@@ -232,6 +232,9 @@ func TestWhatLeavesACase(t *testing.T) {
 	if strings.Count(written, "\n") != 3 {
 		t.Error(written)
 	}
+	if said, _ := w.must(exitOK, "", args("records", "files", registrar, number)...); !strings.Contains(said, records) {
+		t.Error(said)
+	}
 	w.must(exitFault, "", args("records", "close", registrar, number)...)
 	w.must(exitOK, "", args("records", "close", registrar, "--waived", number)...)
 	if said, _ := w.must(exitOK, "", "records", "list"); !strings.Contains(said, "closed") || strings.Contains(said, subject) {

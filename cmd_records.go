@@ -53,6 +53,7 @@ func recordsCommand() *cli.Command {
   records mark       say what is secret, row by row, and by which law; presets are marked already
   records decide     disclosed, partly, refused or nothing
   records export     the letter with how to appeal, and the rows as page and CSV
+  records files      where these are, as long as they are not removed
   records close      when nobody can appeal any more: the hold ends and the rows go
 
 The registrar who wrote a request down works on it, a member of the register ('tillsyn keys enrol'); or, if they can't, any holder of a
@@ -155,6 +156,14 @@ A request that names no person, but a unit or everybody, takes a second person, 
 						fmt.Fprintln(c.App.Writer, n)
 					}
 					return err
+				}),
+			on("files", "list what was written for a request and has not been removed", "Where each file was put, and by whom.", "", []cli.Flag{asJSON},
+				func(c *cli.Context, g *openedGate, k *casework.RecordsDesk, who *caller, number string) error {
+					list, err := k.Files(c.Context, number, who.signer)
+					if err != nil {
+						return err
+					}
+					return printExports(c.App.Writer, linesOfExports(list), c.Bool("json"))
 				}),
 			on("close", "end a request: its hold is released, its rows are removed", "A refusal can be appealed: until that time is over it stays open, unless --waived.", schemas.RolePurge,
 				[]cli.Flag{&cli.BoolFlag{Name: "waived", Usage: "nobody will appeal: you have it from whoever asked"}},

@@ -199,6 +199,7 @@ func TestInjectionsOnTheCommandLine(t *testing.T) {
 		"records decide":   {flags: args(registrar, "--outcome", "disclosed"), arguments: []string{desk}},
 		"records export":   {flags: args(registrar, "--out", w.folder("out5")), arguments: []string{desk}},
 		"records close":    {flags: registrar, arguments: []string{desk}},
+		"records files":    {flags: registrar, arguments: []string{desk}},
 		"records confirm":  {flags: w.as("security.a"), arguments: []string{desk}},
 		"records list":     {},
 		"hold list":        {},

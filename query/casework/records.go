@@ -550,6 +550,15 @@ func (k *RecordsDesk) open(ctx context.Context, number string, by *seal.Signer, 
 	return r, nil
 }
 
+// Files answers what was written for a request and is not removed, oldest first.
+func (k *RecordsDesk) Files(ctx context.Context, number string, registrar *seal.Signer) ([]Export, error) {
+	_, err := k.open(ctx, number, registrar, "requested", "previewed", "decided", "closed")
+	if err != nil {
+		return nil, fmt.Errorf("list the files of a request: %w", err)
+	}
+	return k.Gate.Exports(number)
+}
+
 // Preview fetches rows for the secrecy test: one lookup under a decision of the kind public_record, of which whoever asks is an
 // investigator and which reaches no further than the request. The rows are kept in the case store, encrypted to whoever asked and to
 // nobody else, with presets marked, until the request is closed or that decision has ended. It answers what the lookup found.
