@@ -34,7 +34,7 @@ type Source struct {
 	InternalDomains []string `yaml:"internal_domains"`
 }
 
-// DefaultConfig has no source. Its batches take about 50 MiB.
+// DefaultConfig has no source. Its batches take about 40 MiB for each partition.
 func DefaultConfig() Config {
 	return Config{
 		Batch:         Limits{Events: 1_000_000, Grains: 100_000, MaxAge: 10 * time.Second, Rejects: 200_000, Sealed: 8 << 20},
