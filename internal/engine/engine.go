@@ -90,17 +90,23 @@ func start(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 
 	// A port that was free when it was chosen can be taken before the child binds it: choose again then, unless the
-	// caller named the port.
-	for try := 0; ; try++ {
+	// caller named the port. And about one start in a thousand ends in the library's own abort, whatever the directory holds.
+	ports, aborts := 0, 0
+	for {
 		e, err := launch(ctx, cfg, dir, library, passwords, lock)
-		if err == nil || !errors.Is(err, ErrPortInUse) || try == 4 {
+		switch {
+		case errors.Is(err, ErrPortInUse) && ports < 4 && cfg.TCPPort == 0 && cfg.HTTPPort == 0:
+			ports++
+		case errors.Is(err, errAborted) && aborts < 2:
+			aborts++
+		default:
 			return e, err
-		}
-		if cfg.TCPPort != 0 || cfg.HTTPPort != 0 {
-			return nil, err
 		}
 	}
 }
+
+// errAborted is when the library ended its process by abort(3).
+var errAborted = errors.New("the engine's library aborted")
 
 func launch(ctx context.Context, cfg Config, dir, library string, passwords map[string]string, lock *os.File) (*Engine, error) {
 	tcp, http, err := choosePorts(cfg.TCPPort, cfg.HTTPPort)
@@ -217,9 +223,13 @@ func (e *Engine) startFault(err error) error {
 	case <-time.After(time.Second):
 	}
 	words, _, _ := strings.Cut(e.tail.String(), ", Stack trace (when")
+	words, _, _ = strings.Cut(words, "\ngoroutine ") // what Go adds of itself when the library falls
 	words = strings.TrimSpace(words)
 	if strings.Contains(words, "Address already in use") {
 		return fmt.Errorf("%w: %s", ErrPortInUse, words)
+	}
+	if strings.Contains(words, "SIGABRT") {
+		return fmt.Errorf("%w: %s", errAborted, words)
 	}
 	if words == "" {
 		words = "it said nothing"
@@ -307,20 +317,20 @@ func choosePorts(tcp, http int) (int, int, error) {
 	return ports[0], ports[1], nil
 }
 
-// A tail keeps the last words of the engine, for the error when it does not start.
+// A tail keeps the first and the last words of the engine, for the error when it does not start.
 type tail struct {
 	mu   sync.Mutex
 	data []byte
 }
 
-const tailSize = 4096
+const tailSize = 4096 // bytes, of each
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.data = append(t.data, p...)
-	if len(t.data) > tailSize {
-		t.data = append(t.data[:0], t.data[len(t.data)-tailSize:]...)
+	if n := len(t.data); n > 2*tailSize {
+		t.data = append(t.data[:tailSize], t.data[n-tailSize:]...)
 	}
 	return len(p), nil
 }
