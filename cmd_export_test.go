@@ -1,9 +1,12 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,8 +15,6 @@ import (
 	"time"
 
 	"filippo.io/age"
-
-	"tillsyn/query/casework"
 )
 
 // decided is a decision that all three roles have approved.
@@ -191,9 +192,20 @@ func TestWhatLeavesACase(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sealed.Close()
-	files, err := casework.OpenExtract(sealed, identity)
-	if err != nil || !bytes.Contains(files["extract.html"], []byte("Dina rättigheter")) {
-		t.Error("the person can't open their extract:", err)
+	plain, err := age.Decrypt(sealed, identity)
+	if err != nil {
+		t.Fatal("the person can't open their extract: ", err)
+	}
+	packed, err := io.ReadAll(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := zip.NewReader(bytes.NewReader(packed), int64(len(packed)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page, err := fs.ReadFile(files, "extract.html"); err != nil || !bytes.Contains(page, []byte("Dina rättigheter")) {
+		t.Errorf("the extract's page is not what the person should read (%v): %.200s", err, page)
 	}
 
 	// Whoever asks.

@@ -325,50 +325,6 @@ func (s keyStore) readLookup() (seal.LookupKey, error) {
 	return k, nil
 }
 
-// OpenedKeys are what the service has: registers, its own keys and the lookup key.
-type OpenedKeys struct {
-	Registers map[string][]*seal.Register // by tenant, oldest first; never empty lists
-	Gate      GateKeys
-	Lookup    seal.LookupKey
-}
-
-// openKeys reads the keys of the service, and of every tenant that has a register.
-func openKeys(c Config) (OpenedKeys, error) { return keyPaths(c).open() }
-
-func (s keyStore) open() (OpenedKeys, error) {
-	o := OpenedKeys{}
-	var err error
-	if o.Registers, err = s.registers(); err != nil {
-		return OpenedKeys{}, err
-	}
-	if o.Gate, err = s.readGate(); err != nil {
-		return OpenedKeys{}, err
-	}
-	if o.Lookup, err = s.readLookup(); err != nil {
-		return OpenedKeys{}, err
-	}
-	return o, nil
-}
-
-// registers reads the registers of every tenant that has one: all that an ingester needs of keys.dir.
-func (s keyStore) registers() (map[string][]*seal.Register, error) {
-	tenants, err := s.tenants()
-	if err != nil {
-		return nil, err
-	}
-	all := map[string][]*seal.Register{}
-	for _, t := range tenants {
-		chain, err := s.chain(t)
-		if err != nil {
-			return nil, err
-		}
-		if len(chain) > 0 {
-			all[t] = chain
-		}
-	}
-	return all, nil
-}
-
 // roleFile names the file of a role's private key: number is that of the register which brought the key.
 func roleFile(population string, role seal.Role, number int) string {
 	if population == "" {

@@ -335,13 +335,13 @@ func TestKeysStory(t *testing.T) {
 			}
 		}
 	}
-	keys, err := o.open()
+	gate, err := o.readGate()
 	o.must(err)
-	if len(keys.Gate.Keys) != 2 || len(keys.Registers["skola"]) != 4 {
-		t.Errorf("the gate has %d keys", len(keys.Gate.Keys))
+	if len(gate.Keys) != 2 || len(must(o.chain("skola"))) != 4 {
+		t.Errorf("the gate has %d keys", len(gate.Keys))
 	}
 	for i, w := range []seal.WrappedKey{after, before} {
-		if _, _, err := keys.Gate.Keys[i].OpenGateShare(w, b, seal.OriginKey{1}); err != nil {
+		if _, _, err := gate.Keys[i].OpenGateShare(w, b, seal.OriginKey{1}); err != nil {
 			t.Error("the gate's key", i, err)
 		}
 	}
@@ -807,7 +807,7 @@ func TestKeysAttacks(t *testing.T) {
 		"files that others can read": func(t *testing.T) {
 			o := founded.copied()
 			o.must(os.Chmod(o.gate, 0o640))
-			_, err := o.open()
+			_, err := o.readGate()
 			refused(t, err, "can be read by others")
 			o.must(os.Chmod(o.identityFile("hr.a"), 0o604))
 			_, _, err = readIdentity(o.identityFile("hr.a"), "", o.ask)
@@ -903,7 +903,11 @@ func TestKeysAgainstQuantumComputers(t *testing.T) {
 	if len(identities) != 6 || !strings.Contains(said.String(), "for showing only") {
 		t.Errorf("%v %s", identities, &said)
 	}
-	keys, err := openKeys(config)
+	gate, err := keyPaths(config).readGate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, err := keyPaths(config).chain("default")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -912,15 +916,15 @@ func TestKeysAgainstQuantumComputers(t *testing.T) {
 		if err != nil || !strings.HasPrefix(recipients[0], "age1pq1") {
 			t.Fatal(err, recipients)
 		}
-		if h, err := openHolder(config.Keys.Directory, keys.Registers["default"], id, i); err != nil || len(h.Keys) != 1 || !strings.HasPrefix(h.Keys[0].Key.String(), "mlkem768") {
+		if h, err := openHolder(config.Keys.Directory, chain, id, i); err != nil || len(h.Keys) != 1 || !strings.HasPrefix(h.Keys[0].Key.String(), "mlkem768") {
 			t.Error(id, err)
 		}
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
-		if said := fmt.Sprintf(verb, keys.Gate); said != "[redacted]" {
+		if said := fmt.Sprintf(verb, gate); said != "[redacted]" {
 			t.Errorf("the gate's keys print as %.100s", said)
 		}
-		if said := fmt.Sprintf(verb, keys); strings.Contains(said, "SECRET") {
+		if said := fmt.Sprintf(verb, struct{ Gate GateKeys }{gate}); strings.Contains(said, "SECRET") {
 			t.Errorf("keys print as %.100s", said)
 		}
 	}

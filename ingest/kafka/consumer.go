@@ -102,7 +102,7 @@ var (
 //
 // When handle returns nil, the partition rests until the next generation. When it returns an error, it is called again
 // after a pause, except for the errors that only an operator can cure (ErrBehindLogStart, ErrBeyondLogEnd, ErrRecreated,
-// ErrTooLarge, ErrUnsupported) and ErrFenced: then the partition rests as well. An error wrapped by Fatal ends Run.
+// ErrTooLarge, ErrUnsupported) and ErrFenced: then the partition rests as well.
 //
 // Run returns nil after ctx has ended, all handlers have returned and the group has been left. It returns an error at
 // once if the brokers do not accept the sign-in, the certificate or the settings of this member; it waits, and says so in
@@ -130,10 +130,6 @@ func (c *Consumer) Run(ctx context.Context, handle func(ctx context.Context, p *
 			joined = true
 			c.metrics.rebalances.Inc()
 			err = c.serve(ctx, m, took, handle, &failures)
-			var fatal *fatalError
-			if errors.As(err, &fatal) {
-				return fatal.err
-			}
 			if errors.Is(err, errRebalance) || errors.Is(err, errTopics) || errors.Is(err, ErrFenced) || errors.Is(err, errStalled) {
 				continue
 			}
@@ -338,15 +334,11 @@ func (c *Consumer) attend(ctx context.Context, p *Partition, handle func(context
 	for failures := 0; ctx.Err() == nil; failures++ {
 		began := c.Now()
 		err := handle(ctx, p)
-		var fatal *fatalError
 		switch {
 		case ctx.Err() != nil:
 			if err != nil && !errors.Is(err, context.Cause(ctx)) && !errors.Is(err, context.Canceled) {
 				log.Warn("kafka: handler failed while it was to end", "error", err)
 			}
-			return
-		case errors.As(err, &fatal):
-			p.generation.end(fatal)
 			return
 		case err == nil, stops(err):
 			if err != nil {

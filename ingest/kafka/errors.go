@@ -51,20 +51,6 @@ func (e *BoundsError) Error() string {
 // Unwrap answers ErrBehindLogStart or ErrBeyondLogEnd.
 func (e *BoundsError) Unwrap() error { return e.kind }
 
-// A fatalError ends Run.
-type fatalError struct{ err error }
-
-func (e *fatalError) Error() string { return e.err.Error() }
-func (e *fatalError) Unwrap() error { return e.err }
-
-// Fatal marks an error of a handler as one that must end Run, after all handlers have returned.
-func Fatal(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &fatalError{err}
-}
-
 // stops tells whether a handler's error can't be cured by calling it again in the same generation.
 func stops(err error) bool {
 	for _, e := range []error{ErrBehindLogStart, ErrBeyondLogEnd, ErrRecreated, ErrTooLarge, ErrUnsupported, ErrFenced} {

@@ -24,9 +24,6 @@ type Memory struct {
 	checkpoints [][]byte
 }
 
-// Len is how many checkpoints are remembered.
-func (m Memory) Len() int { return len(m.checkpoints) }
-
 // with answers a memory of these checkpoints, one for each segment.
 func (m Memory) with(seen []Checkpoint) Memory {
 	var next Memory

@@ -289,18 +289,6 @@ func (r HoldRegister) Release(ctx context.Context, basis HoldBasis, document, ac
 	return r.release(ctx, actor, authorise, func(h Hold) bool { return h.Basis == basis && h.Document == document })
 }
 
-// ReleaseOne ends one hold.
-func (r HoldRegister) ReleaseOne(ctx context.Context, id, actor string, authorise func(context.Context) error) (Hold, error) {
-	list, err := r.release(ctx, actor, authorise, func(h Hold) bool { return h.ID == id })
-	if err == nil && len(list) == 0 {
-		err = fmt.Errorf("release a hold: no hold %s is in force", id)
-	}
-	if err != nil {
-		return Hold{}, err
-	}
-	return list[0], nil
-}
-
 func (r HoldRegister) release(ctx context.Context, actor string, authorise func(context.Context) error, which func(Hold) bool) ([]Hold, error) {
 	fail := func(err error) ([]Hold, error) { return nil, fmt.Errorf("release a hold: %w", err) }
 	if authorise == nil {

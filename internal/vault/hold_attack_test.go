@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -71,7 +72,7 @@ func TestHoldAfterAPurgeThatWasKilled(t *testing.T) {
 }
 
 func (h Hold) release(t *testing.T, a *archive) error {
-	_, err := a.holds().ReleaseOne(t.Context(), h.ID, "gate", func(context.Context) error { return nil })
+	_, err := a.holds().releaseOne(t.Context(), h.ID, "gate", func(context.Context) error { return nil })
 	return err
 }
 
@@ -205,4 +206,16 @@ func TestKillBeforeEveryFileChangeOfAHold(t *testing.T) {
 	close(next)
 	workers.Wait()
 	t.Logf("%d of %d kill points", tried, points+2)
+}
+
+// releaseOne ends one hold.
+func (r HoldRegister) releaseOne(ctx context.Context, id, actor string, authorise func(context.Context) error) (Hold, error) {
+	list, err := r.release(ctx, actor, authorise, func(h Hold) bool { return h.ID == id })
+	if err == nil && len(list) == 0 {
+		err = fmt.Errorf("no hold %s is in force", id)
+	}
+	if err != nil {
+		return Hold{}, err
+	}
+	return list[0], nil
 }

@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -799,16 +798,4 @@ func PurgedDays(records []audit.Record) (Purged, error) {
 // Has says whether the events of a kind on a day were purged.
 func (p Purged) Has(kind string, d seal.Day) bool {
 	return p.days[purgeKey{Class(kind), d.String(), ""}]
-}
-
-// Days are the purged days of a kind, oldest first.
-func (p Purged) Days(kind string) []seal.Day {
-	var days []seal.Day
-	for k := range p.days {
-		if d, err := seal.ParseDay(k.day); err == nil && k.class == Class(kind) && k.hold == "" {
-			days = append(days, d)
-		}
-	}
-	slices.SortFunc(days, func(a, b seal.Day) int { return cmp.Compare(a, b) })
-	return days
 }

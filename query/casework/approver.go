@@ -480,9 +480,6 @@ func (a *Approver) Open(text []byte) (*Opened, error) {
 // ID is the holder who is asked.
 func (o *Opened) ID() string { return o.holder.ID }
 
-// Register is the register that the bundle was checked by.
-func (o *Opened) Register() *seal.Register { return o.register }
-
 func (o *Opened) act(typ string) Act {
 	act := NewAct(typ, o.Decision, o.Digest, o.approver.ID, o.approver.Now())
 	act.Role = o.holder.Role

@@ -98,7 +98,7 @@ func TestTenYearsAheadAndBack(t *testing.T) {
 	k := openDesk(t, nil).approved()
 	state := func() State {
 		t.Helper()
-		_, s, err := k.gate.Status(t.Context(), k.Decision.Case)
+		_, s, err := k.gate.status(t.Context(), k.Decision.Case)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,9 +1,7 @@
 package casework
 
 import (
-	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -15,7 +13,7 @@ const escapeMark = '\u241b'
 // Shown is a value as it may stand in a table, a page or a terminal: on one line, every character of it visible. What can't be
 // seen, or changes how the rest is seen (control characters, line ends, bidirectional overrides, invisible and unassigned
 // characters), becomes ␛{1B} with the number of the character in hexadecimal; a byte that is not UTF-8 becomes ␛{xFF}.
-// [Unshown] gives the value back.
+// No two values become the same.
 func Shown(value string) string {
 	clean := true
 	for i, r := range value {
@@ -48,54 +46,6 @@ func hidden(r rune) bool {
 	return r == escapeMark || r != ' ' && !unicode.IsGraphic(r) ||
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
-
-// Unshown reads what [Shown] wrote. It refuses text that Shown does not write.
-func Unshown(text string) (string, error) {
-	if !strings.ContainsRune(text, escapeMark) {
-		if Shown(text) != text {
-			return "", errNotShown
-		}
-		return text, nil
-	}
-	var b strings.Builder
-	rest := text
-	for {
-		before, after, found := strings.Cut(rest, string(escapeMark))
-		b.WriteString(before)
-		if !found {
-			break
-		}
-		inside, ok := strings.CutPrefix(after, "{")
-		if !ok {
-			return "", errNotShown
-		}
-		code, after, ok := strings.Cut(inside, "}")
-		if !ok {
-			return "", errNotShown
-		}
-		if hex, isByte := strings.CutPrefix(code, "x"); isByte {
-			n, err := strconv.ParseUint(hex, 16, 8)
-			if err != nil {
-				return "", errNotShown
-			}
-			b.WriteByte(byte(n))
-		} else {
-			n, err := strconv.ParseUint(code, 16, 32)
-			if err != nil || n > unicode.MaxRune {
-				return "", errNotShown
-			}
-			b.WriteRune(rune(n))
-		}
-		rest = after
-	}
-	value := b.String()
-	if Shown(value) != text { // one text for one value: what was exported can be compared
-		return "", errNotShown
-	}
-	return value, nil
-}
-
-var errNotShown = errors.New("a value holds a character that can't be seen, or an escape that tillsyn does not write")
 
 // Clipped is [Shown] of at most most characters of value: for pages and terminals, which a value of a megabyte would drown.
 // What was cut off is said in a count. Exports are not clipped.

@@ -326,7 +326,7 @@ func (h *house) testTwin() {
 			h.t.Errorf("%s: shares of one decision were accepted for its twin", a.Role)
 		}
 	}
-	if _, s, err := h.gate.Status(h.t.Context(), second.Case); err != nil || len(s.Approvals) > 0 {
+	if _, s, err := h.gate.status(h.t.Context(), second.Case); err != nil || len(s.Approvals) > 0 {
 		h.t.Error(len(s.Approvals), err)
 	}
 	n := h.count(audit.AccessRefused)

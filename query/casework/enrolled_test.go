@@ -377,13 +377,13 @@ func (h *house) testExtractIsNoLookup() {
 	all.Protected = "the person's own"
 	want := h.db.wanted(all)
 	sealed := get(os.ReadFile(e.Path))
-	files := get(OpenExtract(bytes.NewReader(sealed), me))
+	files := get(openExtract(bytes.NewReader(sealed), me))
 	rows := get(ParseRows(files["rows.json"]))
 	if !slices.Equal(linesOf(rows), want) || e.Result.Rows != int64(len(want)) || e.Passphrase != "" {
 		h.t.Errorf("%d rows in the extract, %d wanted, %+v", len(rows), len(want), e.Result)
 	}
 	for _, other := range []age.Identity{h.identity, h.ages["utredare"], h.ages["hr-1"]} {
-		if _, err := OpenExtract(bytes.NewReader(sealed), other); err == nil {
+		if _, err := openExtract(bytes.NewReader(sealed), other); err == nil {
 			h.t.Error("somebody else opens it")
 		}
 	}
@@ -499,7 +499,7 @@ func (h *house) testMemoryOfAnotherTenant() {
 
 func (h *house) status(d *Decision) Status {
 	h.t.Helper()
-	_, s, err := h.gate.Status(h.t.Context(), d.Case)
+	_, s, err := h.gate.status(h.t.Context(), d.Case)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func TestShownIsOneVisibleLineAndComesBack(t *testing.T) {
 				t.Errorf("%.40q: %q is not visible", v, r)
 			}
 		}
-		if back, err := Unshown(shown); err != nil || back != v {
+		if back, err := unshown(shown); err != nil || back != v {
 			t.Errorf("%.40q came back as %.40q, %v", v, back, err)
 		}
 		if c := Clipped(v, 50); utf8.RuneCountInString(c) > 50*9+20 || strings.ContainsAny(c, "\n\r\x1b\u202e") {
@@ -42,7 +42,7 @@ func TestShownIsOneVisibleLineAndComesBack(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"\n", "\u202e", "␛", "␛{41}", "␛{1b}", "␛{001B}", "␛{x41}", "␛{xC3}␛{xA5}", "␛{FFFFFFFF}", "␛{D800}", "␛{}", "␛{x}", "\xff", "␛{1B"} {
-		if v, err := Unshown(bad); err == nil {
+		if v, err := unshown(bad); err == nil {
 			t.Errorf("%q was read as %q", bad, v)
 		}
 	}
@@ -103,7 +103,7 @@ func TestCSVFormulaInjection(t *testing.T) {
 			}
 		}
 	}
-	columns, rows, err := ReadCSV(bytes.NewReader(file.Bytes()))
+	columns, rows, err := readCSV(bytes.NewReader(file.Bytes()))
 	if err != nil || !slices.Equal(columns, []string{"-etikett (=name)", "sökväg (url.path)"}) || len(rows) != len(s.Rows) {
 		t.Fatal(err, columns, len(rows))
 	}
@@ -177,7 +177,7 @@ func TestCSVIsReadStrictly(t *testing.T) {
 		"", byteOrderMark, "\"a\"\r\n", byteOrderMark + "\"a\r\n", byteOrderMark + "=1\r\n", byteOrderMark + "\"a\"\r\n\"b\";\"c\"\r\n",
 		byteOrderMark + "\"a\x1b\"\r\n", byteOrderMark + "\"'a\"\r\n", byteOrderMark + "\"a\nb\"\r\n",
 	} {
-		if columns, rows, err := ReadCSV(strings.NewReader(bad)); err == nil {
+		if columns, rows, err := readCSV(strings.NewReader(bad)); err == nil {
 			t.Errorf("%q was read: %q %q", bad, columns, rows)
 		}
 	}
@@ -207,7 +207,7 @@ func FuzzCSV(f *testing.F) {
 		if err := s.CSV(&file); err != nil {
 			t.Fatal(err)
 		}
-		_, rows, err := ReadCSV(bytes.NewReader(file.Bytes()))
+		_, rows, err := readCSV(bytes.NewReader(file.Bytes()))
 		if err != nil || !slices.EqualFunc(rows, s.Rows, slices.Equal) {
 			t.Fatalf("%q came back as %q: %v", s.Rows, rows, err)
 		}
@@ -220,7 +220,7 @@ func FuzzCSV(f *testing.F) {
 				t.Fatal("JSON does not come back", err)
 			}
 		}
-		if back, err := Restored(a); err == nil && Neutral(back) != a {
+		if back, err := restored(a); err == nil && Neutral(back) != a {
 			t.Fatalf("%q and %q are one value", a, Neutral(back))
 		}
 		c := csv.NewReader(strings.NewReader(strings.TrimPrefix(file.String(), byteOrderMark)))

@@ -2,9 +2,7 @@ package casework
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -292,17 +290,17 @@ type answer struct {
 }
 
 func answersOf(d *Decision, decision seal.Digest, record []audit.Record) answers {
-	nonce, err := base64.StdEncoding.DecodeString(d.Nonce)
-	if err != nil {
-		return nil
-	}
 	var list answers
 	for _, r := range slices.Backward(record) {
 		intent, digest, ok := strings.Cut(r.Body, "\n")
 		if r.Kind != audit.LookupResult || r.Document != decision.String() || !ok {
 			continue
 		}
-		list = append(list, &answer{r, hmac.New(sha256.New, append(append(slices.Clone(nonce), intent...), 0)), strings.TrimSpace(digest)})
+		sum, err := rowsDigest(d, intent)
+		if err != nil {
+			return nil
+		}
+		list = append(list, &answer{r, sum, strings.TrimSpace(digest)})
 	}
 	return list
 }

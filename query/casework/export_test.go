@@ -86,9 +86,13 @@ func (k *desk) approved() *desk {
 
 // looked is a lookup that answered these rows.
 func (k *desk) looked(rows []Row) *desk {
-	request := []byte("lookup")
-	k.act(audit.LookupIntent, "utredare", seal.DigestOf(request).String())
-	k.act(audit.LookupResult, "utredare", seal.DigestOf(request).String()+"\n"+get(RowsDigest(k.Decision, request, rows)).String())
+	intent := seal.DigestOf([]byte("lookup")).String()
+	k.act(audit.LookupIntent, "utredare", intent)
+	sum := get(rowsDigest(k.Decision, intent))
+	for _, row := range rows {
+		sum.Write(append(row.AppendJSON(nil), '\n'))
+	}
+	k.act(audit.LookupResult, "utredare", intent+"\n"+seal.Digest(sum.Sum(nil)).String())
 	return k
 }
 
@@ -173,7 +177,7 @@ func TestExportVerifiesOffline(t *testing.T) {
 	if r.Answered.Kind != audit.LookupResult {
 		t.Errorf("the rows are the answer of %+v", r.Answered)
 	}
-	_, back, err := ReadCSV(bytes.NewReader(files["rows.csv"]))
+	_, back, err := readCSV(bytes.NewReader(files["rows.csv"]))
 	if err != nil || !slices.EqualFunc(back, SheetOf(rows).Rows, slices.Equal) {
 		t.Error("rows do not come back", err)
 	}

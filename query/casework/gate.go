@@ -198,16 +198,6 @@ func (v *view) evidence() Evidence {
 	return Evidence{Decision: v.Decision, Digest: v.Digest, Acts: v.Acts, Record: v.record, Chain: v.chain}
 }
 
-// Status answers a case with its state. It fails with [ErrNoCase] if there is none. It asks nobody who they are: see
-// [Gate.Entitled].
-func (g *Gate) Status(ctx context.Context, number string) (*Case, Status, error) {
-	v, err := g.view(ctx, number)
-	if err != nil {
-		return nil, Status{}, err
-	}
-	return v.Case, v.Status, nil
-}
-
 // List answers all cases with their states, by number. One that can't be read is in the error, and hides no other.
 func (g *Gate) List(ctx context.Context) ([]*Case, []Status, error) {
 	cases, err := g.store.Cases()

@@ -633,7 +633,7 @@ func (h *house) testOtherDecision() {
 			h.t.Error("an approval again:", err)
 		}
 	}
-	if _, s, err := h.gate.Status(h.t.Context(), second.Case); err != nil || s.State != Pending || len(s.Approvals) > 0 {
+	if _, s, err := h.gate.status(h.t.Context(), second.Case); err != nil || s.State != Pending || len(s.Approvals) > 0 {
 		h.t.Errorf("the second decision is %s with %d approvals: %v", s.State, len(s.Approvals), err)
 	}
 	// Somebody with the disk copies the files of the first case into the folder of the second.
@@ -884,7 +884,7 @@ func (h *house) testOldRegister() {
 	h.leave("manager-1")
 	h.hold("manager-3", "", seal.Manager)
 	h.register("manager-2", "hr-2", "security-2")
-	if _, _, err := h.gate.Status(h.t.Context(), d.Case); err == nil {
+	if _, _, err := h.gate.status(h.t.Context(), d.Case); err == nil {
 		h.t.Error("a register that is not in the record was taken")
 	}
 	if _, err := h.log.Append(h.t.Context(), audit.Entry{Kind: audit.RegisterChanged, Actor: "tillsyn", Body: string(h.town.notes[len(h.town.notes)-1])}); err != nil {
@@ -1029,7 +1029,7 @@ func (h *house) testAcceptTwice() {
 		wait.Go(func() { _, _ = h.gate.Accept(h.t.Context(), m) })
 	}
 	wait.Wait()
-	if _, s, err := h.gate.Status(h.t.Context(), d.Case); err != nil || len(s.Approvals) != 2 || s.State != Pending {
+	if _, s, err := h.gate.status(h.t.Context(), d.Case); err != nil || len(s.Approvals) != 2 || s.State != Pending {
 		h.t.Errorf("%d approvals, %s, %v", len(s.Approvals), s.State, err)
 	}
 	// The files of the holder's approval in parts: other shares, another role.
@@ -1107,7 +1107,7 @@ func (h *house) testWrongApproval() {
 			h.t.Errorf("an approval of %s was taken", name)
 		}
 	}
-	if _, s, _ := h.gate.Status(h.t.Context(), d.Case); len(s.Approvals) > 0 || h.count(audit.DecisionApproved) > 0 {
+	if _, s, _ := h.gate.status(h.t.Context(), d.Case); len(s.Approvals) > 0 || h.count(audit.DecisionApproved) > 0 {
 		h.t.Error("something was approved")
 	}
 	if _, err := h.gate.Accept(h.t.Context(), good); err != nil {
@@ -1332,4 +1332,13 @@ func TestConfig(t *testing.T) {
 			t.Errorf("nothing is said about %s: %v", key, err)
 		}
 	}
+}
+
+// status answers a case with its state, whoever asks.
+func (g *Gate) status(ctx context.Context, number string) (*Case, Status, error) {
+	v, err := g.view(ctx, number)
+	if err != nil {
+		return nil, Status{}, err
+	}
+	return v.Case, v.Status, nil
 }

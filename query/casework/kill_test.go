@@ -126,7 +126,7 @@ func (h *house) killed(do, number string, document []byte, step string) int {
 
 func (h *house) state(d *Decision) Status {
 	h.t.Helper()
-	_, s, err := h.gate.Status(h.t.Context(), d.Case)
+	_, s, err := h.gate.status(h.t.Context(), d.Case)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -76,12 +76,9 @@ func (g *Gate) lookup(ctx context.Context, number string, request []byte, to Rea
 	intent := seal.DigestOf(request).String()
 	r := &run{gate: g, view: v, actor: act.Actor, each: each, result: Result{Case: v.Decision.Case, Kind: v.Decision.Kind, Number: v.Lookups + 1, Left: v.Left - 1,
 		Shielded: !v.Decision.showsProtected()}}
-	nonce, err := base64.StdEncoding.DecodeString(v.Decision.Nonce)
-	if err != nil {
+	if r.digest, err = rowsDigest(v.Decision, intent); err != nil {
 		return Result{}, fmt.Errorf("look up: %w", err)
 	}
-	// Rows have little in them that can't be guessed: without the decision's nonce their digest must not say which they were.
-	r.digest = hmac.New(sha256.New, append(append(nonce, intent...), 0))
 	g.step("intent recorded")
 
 	err = r.do(ctx)
@@ -548,15 +545,12 @@ func (g *Gate) redact(d *Decision, e *vault.Event) {
 
 const redacted = "[redacted]"
 
-// RowsDigest is how a result can be checked against the record later: the digest of rows that one lookup gave, in order.
-func RowsDigest(d *Decision, request []byte, rows []Row) (seal.Digest, error) {
+// rowsDigest takes the rows of one lookup, in order, each as a line of JSON. Rows have little in them that can't be guessed:
+// without the decision's nonce their digest, which goes on record, must not say which they were.
+func rowsDigest(d *Decision, intent string) (hash.Hash, error) {
 	nonce, err := base64.StdEncoding.DecodeString(d.Nonce)
 	if err != nil {
-		return seal.Digest{}, errors.New("compute the digest of rows: the decision has no nonce")
+		return nil, errors.New("compute the digest of rows: the decision has no nonce")
 	}
-	h := hmac.New(sha256.New, append(append(nonce, seal.DigestOf(request).String()...), 0))
-	for _, row := range rows {
-		h.Write(append(row.AppendJSON(nil), '\n'))
-	}
-	return seal.Digest(h.Sum(nil)), nil
+	return hmac.New(sha256.New, append(append(nonce, intent...), 0)), nil
 }

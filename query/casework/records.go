@@ -697,15 +697,6 @@ func (k *RecordsDesk) Mark(ctx context.Context, number string, more Marks, regis
 	return nil
 }
 
-// Disclosure answers the rows as they would leave the authority now.
-func (k *RecordsDesk) Disclosure(ctx context.Context, number string, registrar *seal.Signer) (Disclosure, error) {
-	rows, marks, err := k.Rows(ctx, number, registrar)
-	if err != nil {
-		return Disclosure{}, err
-	}
-	return k.Config.Disclose(rows, marks, k.Mask)
-}
-
 // Decide signs, files and records the answer (records.decided). The outcome must be what the marks say; laws and reasons are those of
 // the marks, or, for a refusal, also those given here.
 func (k *RecordsDesk) Decide(ctx context.Context, number, outcome, reasons string, laws []string, registrar *seal.Signer) (RecordsDecision, error) {

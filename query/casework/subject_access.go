@@ -1,8 +1,6 @@
 package casework
 
 import (
-	"archive/zip"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -242,35 +240,6 @@ func drawPassphrase() string {
 		groups = append(groups, text[:5])
 	}
 	return strings.Join(append(groups, text), "-")
-}
-
-// OpenExtract opens what [Gate.GiveExtract] made, with the person's identity: its files by name. For tests and for the person who
-// has no other tool.
-func OpenExtract(r io.Reader, identity age.Identity) (map[string][]byte, error) {
-	plain, err := age.Decrypt(r, identity)
-	if err != nil {
-		return nil, errors.New("open an extract: this identity or passphrase does not open it, or it was altered")
-	}
-	text, err := io.ReadAll(io.LimitReader(plain, MaxExport))
-	if err != nil {
-		return nil, errors.New("open an extract: it was altered, or cut")
-	}
-	z, err := zip.NewReader(bytes.NewReader(text), int64(len(text)))
-	if err != nil {
-		return nil, errors.New("open an extract: there is no archive in it")
-	}
-	files := map[string][]byte{}
-	for _, f := range z.File {
-		in, err := f.Open()
-		if err != nil {
-			return nil, fmt.Errorf("open an extract: %w", err)
-		}
-		files[f.Name], err = io.ReadAll(io.LimitReader(in, MaxExport))
-		if err = errors.Join(err, in.Close()); err != nil {
-			return nil, fmt.Errorf("open an extract: %w", err)
-		}
-	}
-	return files, nil
 }
 
 // ExtractPage is what a person reads of their own data: the rows, and what GDPR article 15(1) asks for.

@@ -1,7 +1,10 @@
 package casework
 
 import (
+	"archive/zip"
 	"bytes"
+	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"strings"
@@ -37,7 +40,7 @@ func TestSubjectAccessOnlyThePersonOpensIt(t *testing.T) {
 	if info := get(os.Stat(e.Path)); info.Mode() != 0o600 || e.Passphrase != "" || bytes.Contains(sealed, []byte("anna")) || bytes.Contains(sealed, []byte("rows.csv")) {
 		t.Error("the extract is readable by others, or has a passphrase")
 	}
-	files, err := OpenExtract(bytes.NewReader(sealed), me)
+	files, err := openExtract(bytes.NewReader(sealed), me)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,13 +50,13 @@ func TestSubjectAccessOnlyThePersonOpensIt(t *testing.T) {
 			t.Errorf("the extract does not say %q", want)
 		}
 	}
-	if _, rows, err := ReadCSV(bytes.NewReader(files["rows.csv"])); err != nil || len(rows) != len(someRows()) {
+	if _, rows, err := readCSV(bytes.NewReader(files["rows.csv"])); err != nil || len(rows) != len(someRows()) {
 		t.Error("its rows are not all there", err)
 	}
-	if _, err := OpenExtract(bytes.NewReader(sealed), k.identity); err == nil {
+	if _, err := openExtract(bytes.NewReader(sealed), k.identity); err == nil {
 		t.Error("the gate can open it")
 	}
-	if _, err := OpenExtract(bytes.NewReader(sealed[:len(sealed)-1]), me); err == nil {
+	if _, err := openExtract(bytes.NewReader(sealed[:len(sealed)-1]), me); err == nil {
 		t.Error("a cut extract opens")
 	}
 	all := get(k.log.Entries(t.Context()))
@@ -67,11 +70,11 @@ func TestSubjectAccessOnlyThePersonOpensIt(t *testing.T) {
 	if err != nil || !regexp.MustCompile(`^([a-z2-7]{5}-){5}[a-z2-7]$`).MatchString(e.Passphrase) {
 		t.Fatalf("%q, %v", e.Passphrase, err)
 	}
-	if files, err = OpenExtract(bytes.NewReader(get(os.ReadFile(e.Path))), get(age.NewScryptIdentity(e.Passphrase))); err != nil || !bytes.Contains(files["extract.html"], []byte("1 nycklar som kom efter beslutet och 2 delar")) ||
+	if files, err = openExtract(bytes.NewReader(get(os.ReadFile(e.Path))), get(age.NewScryptIdentity(e.Passphrase))); err != nil || !bytes.Contains(files["extract.html"], []byte("1 nycklar som kom efter beslutet och 2 delar")) ||
 		!bytes.Contains(files["extract.html"], []byte("3 av dagarna")) || !bytes.Contains(files["extract.html"], []byte("även skyddade")) {
 		t.Error("the passphrase does not open it", err)
 	}
-	if _, err := OpenExtract(bytes.NewReader(get(os.ReadFile(e.Path))), get(age.NewScryptIdentity(e.Passphrase+"x"))); err == nil {
+	if _, err := openExtract(bytes.NewReader(get(os.ReadFile(e.Path))), get(age.NewScryptIdentity(e.Passphrase+"x"))); err == nil {
 		t.Error("another passphrase opens it")
 	}
 
@@ -177,4 +180,27 @@ func TestProcessingConfig(t *testing.T) {
 	if (ProcessingConfig{}).Validate() == nil {
 		t.Error("nothing is told, and that is valid")
 	}
+}
+
+// openExtract does what 'age -d' and an unpacker of zip archives do for the person: the files of an extract by name.
+func openExtract(r io.Reader, identity age.Identity) (map[string][]byte, error) {
+	plain, err := age.Decrypt(r, identity)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := io.ReadAll(plain)
+	if err != nil {
+		return nil, err
+	}
+	z, err := zip.NewReader(bytes.NewReader(packed), int64(len(packed)))
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{}
+	for _, f := range z.File {
+		if files[f.Name], err = fs.ReadFile(z, f.Name); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
 }
