@@ -210,6 +210,16 @@ func (r *runner) gather(ctx context.Context, rec Recovered, free <-chan batch, c
 					return fmt.Errorf("fetch from %s: %w", r.partition.Identity(), err)
 				}
 				at = 0
+				// A partition may be quiet for hours, in one fetch or many. The clock of a batch must be that of what is in it: by
+				// an older one, what comes now would be ahead of its time.
+				if now := r.now(); rec.Cut > 0 {
+					continue
+				} else if pos == first {
+					begunAt, began = now, now
+					b.Begin(begunAt)
+				} else if now.Sub(began) >= r.maxAge {
+					break
+				}
 				continue
 			}
 			rc := chunk.Records[at]

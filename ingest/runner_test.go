@@ -37,6 +37,8 @@ type world struct {
 	dead   bool
 	faults int // how many more there may be
 
+	fetched map[int64]time.Time // when each record was first there
+
 	process int            // how often it was started
 	live    map[int]string // the data key of each day in this process
 	durable map[string]bool
@@ -56,7 +58,7 @@ type modelBlock struct {
 }
 
 func newWorld(seed uint64) *world {
-	w := &world{rnd: rand.New(rand.NewPCG(seed, 1)), clock: time.Unix(1_800_000_000, 0).UTC()}
+	w := &world{rnd: rand.New(rand.NewPCG(seed, 1)), clock: time.Unix(1_800_000_000, 0).UTC(), fetched: map[int64]time.Time{}}
 	offset := int64(w.rnd.IntN(5))
 	w.start = offset
 	for range 5 + w.rnd.IntN(40) {
@@ -117,8 +119,14 @@ func (p modelPartition) Fetch(_ context.Context, offset int64, c *Chunk) error {
 		return io.EOF
 	}
 	n := p.rnd.IntN(12)
+	if p.rnd.IntN(8) == 0 { // a quiet night, or a broker that was away
+		p.clock = p.clock.Add(time.Duration(p.rnd.IntN(50)) * time.Hour)
+	}
 	for _, r := range p.log {
 		if r.offset >= offset && len(c.Records) < n {
+			if p.fetched[r.offset].IsZero() {
+				p.fetched[r.offset] = p.clock
+			}
 			c.Records = append(c.Records, Record{Offset: r.offset, Next: r.offset + 1})
 			c.Next = r.offset + 1
 		}
@@ -359,6 +367,11 @@ func (w *world) violation() string {
 		if uint64(l.Next-l.First) != l.Records+l.Gaps {
 			return fmt.Sprintf("ledger %d to %d: %d records and %d gaps", l.First, l.Next, l.Records, l.Gaps)
 		}
+		for _, r := range w.log {
+			if late := w.fetched[r.offset].Sub(l.BegunAt); r.offset >= l.First && r.offset < l.Next && late > time.Minute {
+				return fmt.Sprintf("record %d came %v after the clock of its batch: what it tells of just now is ahead of that", r.offset, late)
+			}
+		}
 		at = l.Next
 	}
 	if w.commit > at {
@@ -565,3 +578,40 @@ func TestRunnerStopsWhereTheLogEndsInAnInterruptedBatch(t *testing.T) {
 type wholeBatch struct{ modelBatch }
 
 func (b *wholeBatch) Full() bool { return false }
+
+// quiet is a partition where for two hours nothing comes, and then a line of just now.
+type quiet struct {
+	modelPartition
+	clock time.Time
+}
+
+func (q *quiet) Fetch(_ context.Context, offset int64, c *Chunk) error {
+	c.First, c.Next, c.Records = offset, offset, c.Records[:0]
+	switch {
+	case offset > 0:
+		return io.EOF
+	case q.clock.Before(noon.Add(2 * time.Hour)):
+		q.clock = q.clock.Add(10 * time.Minute)
+	default:
+		line := fmt.Sprintf("%d.000     68 10.1.2.3 TCP_MISS/200 3705 GET http://example.org/ anna HIER_DIRECT/192.0.2.1 text/html", q.clock.Unix())
+		c.Records, c.Next = append(c.Records, Record{Offset: 0, Next: 1, Value: []byte(line)}), 1
+	}
+	return nil
+}
+
+// allInOne takes blocks of any shape.
+type allInOne struct{ modelSink }
+
+func (allInOne) Insert(context.Context, Identity, int64, int64, aggregate.Block) error { return nil }
+
+func TestAQuietPartitionLosesNothing(t *testing.T) {
+	w := &world{end: 1}
+	q := &quiet{modelPartition{w}, noon}
+	r := &runner{partition: q, sink: allInOne{modelSink{w}}, batches: []batch{newBatch(t, "squid_native")}, maxAge: 10 * time.Second, now: func() time.Time { return q.clock }}
+	if err := r.run(t.Context()); err != io.EOF {
+		t.Fatal(err)
+	}
+	if last := w.ledger[len(w.ledger)-1]; last.Events != 1 || last.Rejects != 0 {
+		t.Errorf("after two quiet hours a line of just now is %+v", last)
+	}
+}
