@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -362,6 +363,33 @@ func TestBadInputRetention(t *testing.T) {
 	}
 	if state := s.state(t, "short", 0); state != 0 {
 		t.Errorf("partition_state is %d", state)
+	}
+}
+
+// What ends it for good is said, with the exit code of a fault, and not taken for the end that it was told to come to.
+func TestServeSaysWhyItEnds(t *testing.T) {
+	t.Parallel()
+	w, _ := emptyTown(t)
+	w.read("proxy-log", "")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go http.Serve(l, http.NotFoundHandler())
+	cfg := w.cfg
+	cfg.Kafka.Brokers, cfg.Kafka.TLS.Enabled = []string{l.Addr().String()}, true // which does not speak TLS
+	cfg.HTTP.Listen = ""
+	var log lockedBuffer
+	var address []string
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err = runServe(ctx, &log, cfg, func(a string) { address = append(address, a) })
+	if code := exitCode(told(ctx, err)); code != exitFault || !strings.Contains(err.Error(), "kafka") {
+		t.Errorf("exit %d: %v\n%s", code, err, &log)
+	}
+	if len(address) != 1 || address[0] != "" {
+		t.Errorf("without http.listen it answers at %q", address)
 	}
 }
 

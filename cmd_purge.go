@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -98,7 +99,7 @@ retention decision, a clock that may be wrong, or something that is asked for an
 				return err
 			}
 			if c.Bool("daily") {
-				return runPurgeDaily(c.Context, c.App.ErrWriter, cfg, nil)
+				return told(c.Context, runPurgeDaily(c.Context, c.App.ErrWriter, cfg, nil))
 			}
 			return runPurge(c.Context, c.App.Writer, cfg, o)
 		},
@@ -181,7 +182,7 @@ func runPurgeDaily(ctx context.Context, errOut io.Writer, cfg Config, ready func
 		return err
 	}
 	defer server.Close()
-	log.Info("purging daily", "at", cfg.Retention.Purge.At, "time_zone", cfg.Retention.Purge.TimeZone, "metrics and health", address)
+	log.Info("purging daily", "at", cfg.Retention.Purge.At, "time_zone", cfg.Retention.Purge.TimeZone, "metrics and health", cmp.Or(address, "nowhere"))
 	if ready != nil {
 		ready(address)
 	}

@@ -38,7 +38,7 @@ Exit codes: 0 stopped as told, 1 fault, 2 wrong configuration.`,
 			if err != nil {
 				return err
 			}
-			return runServe(c.Context, c.App.ErrWriter, cfg, nil)
+			return told(c.Context, runServe(c.Context, c.App.ErrWriter, cfg, nil))
 		},
 	}
 }
@@ -65,7 +65,7 @@ Exit codes: 0 stopped as told, 1 fault, 2 wrong configuration.`,
 				}
 				*users = clickhouse.Users{Ingest: users.Ingest}
 			}
-			return runServe(c.Context, c.App.ErrWriter, cfg, nil)
+			return told(c.Context, runServe(c.Context, c.App.ErrWriter, cfg, nil))
 		},
 	}
 }
@@ -102,7 +102,7 @@ func runServe(ctx context.Context, errOut io.Writer, cfg Config, ready func(addr
 	if err != nil {
 		return usageErrorf("%w", err)
 	}
-	checks := []any{db.DB.Ping, in.resolver.Healthy}
+	checks := []any{db.DB.Ping, in.resolver.Healthy, consumer.Healthy}
 	var purges *vault.PurgeSchedule
 	if cfg.Embedded() || cfg.ClickHouse.Users.Purge != (clickhouse.User{}) {
 		var closePurger func() error
@@ -119,7 +119,9 @@ func runServe(ctx context.Context, errOut io.Writer, cfg Config, ready func(addr
 		return err
 	}
 	defer server.Close()
-	log.Info("metrics and health", "address", address)
+	if address != "" {
+		log.Info("metrics and health", "address", address)
+	}
 	if ready != nil {
 		ready(address)
 	}
@@ -146,11 +148,7 @@ func runServe(ctx context.Context, errOut io.Writer, cfg Config, ready func(addr
 	}()
 	err = in.Kafka(ctx, consumer)
 	stopBackground()
-	err = errors.Join(err, <-faults, <-faults, <-faults, <-faults, <-faults)
-	if err != nil && errors.Is(err, context.Canceled) {
-		err = nil // it was told to stop
-	}
-	return err
+	return errors.Join(err, <-faults, <-faults, <-faults, <-faults, <-faults)
 }
 
 // schedulePurge makes what purges daily inside a part of tillsyn, and puts on record what that part watches.
@@ -238,8 +236,11 @@ const (
 	lastEngineRetry  = 10 * time.Second
 )
 
-// serveMetrics answers /metrics and /healthz; there is nothing personal in either.
+// serveMetrics answers /metrics and /healthz; there is nothing personal in either. Without http.listen it does nothing.
 func serveMetrics(cfg Config, metrics *prometheus.Registry, checks ...any) (*http.Server, string, error) {
+	if cfg.HTTP.Listen == "" {
+		return &http.Server{}, "", nil
+	}
 	l, err := net.Listen("tcp", cfg.HTTP.Listen)
 	if err != nil {
 		return nil, "", fmt.Errorf("listen on http.listen: %w", err)

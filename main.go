@@ -49,8 +49,6 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &e):
 		return e.code
-	case errors.Is(err, context.Canceled):
-		return exitOK
 	default:
 		return exitFault
 	}
@@ -94,10 +92,32 @@ func setUsageErrors(list []*cli.Command) {
 // run is main without the process: tests call it. It answers the exit code.
 func run(ctx context.Context, app *cli.App, args []string) int {
 	err := app.RunContext(ctx, args)
-	if err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Fprintln(app.ErrWriter, "tillsyn:", err)
+	switch rest := told(ctx, err); {
+	case err == nil:
+	case rest == nil:
+		fmt.Fprintln(app.ErrWriter, "tillsyn: interrupted before it was done: run it again")
+	default:
+		fmt.Fprintln(app.ErrWriter, "tillsyn:", rest)
 	}
 	return exitCode(err)
+}
+
+// told is err without what only says that ctx has ended: for commands that run until they are told to stop.
+func told(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var rest []error
+		for _, e := range joined.Unwrap() {
+			rest = append(rest, told(ctx, e))
+		}
+		return errors.Join(rest...)
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 func main() {

@@ -27,6 +27,9 @@ type Consumer struct {
 	cluster *cluster
 	commits *link
 
+	mu    sync.Mutex
+	heard time.Time // when the group answered last; before it has, when this was made
+
 	// firstIDs holds the topic id that was first seen under an epoch set by the operator: a topic that gets another one
 	// without a new epoch must not be read.
 	firstIDs map[string]topicID
@@ -48,7 +51,7 @@ func New(cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Consumer, er
 	}
 	cl := &cluster{dialer: &dialer{clientID: cfg.ClientID, tls: tls, sasl: cfg.SASL}, seeds: cfg.Brokers, busy: newLock()}
 	return &Consumer{
-		Now: time.Now, cfg: cfg, log: log, metrics: m, memory: mem, cluster: cl,
+		Now: time.Now, heard: time.Now(), cfg: cfg, log: log, metrics: m, memory: mem, cluster: cl,
 		commits:  newLink(cl, cfg.Group),
 		firstIDs: make(map[string]topicID),
 	}, nil
@@ -213,10 +216,23 @@ func (m *member) forget(err error) {
 
 // beaten notes an answered heartbeat that was sent at the given time.
 func (c *Consumer) beaten(g *generation, sent time.Time) {
+	c.mu.Lock()
+	c.heard = sent
+	c.mu.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.expires = sent.Add(c.cfg.SessionTimeout)
 	c.metrics.heartbeat.Set(float64(sent.UnixMilli()) / 1000)
+}
+
+// Healthy says whether the group has answered lately: not when three sessions have passed without.
+func (c *Consumer) Healthy() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if silent := c.Now().Sub(c.heard); silent > 3*c.cfg.SessionTimeout {
+		return fmt.Errorf("kafka: the group has not answered for %v: are the brokers reached?", silent.Round(time.Second))
+	}
+	return nil
 }
 
 // heartbeats keeps the session until ctx ends or the group has moved on without us.
@@ -330,6 +346,11 @@ func (c *Consumer) identify(ctx context.Context, m *member, g *generation, took 
 // attend calls handle until the generation ends or there is no use in it.
 func (c *Consumer) attend(ctx context.Context, p *Partition, handle func(context.Context, *Partition) error) {
 	defer p.close()
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	watch.Go(func() { p.watchLag(watching) })
 	log := c.log.With("topic", p.topic, "partition", p.id, "generation", p.generation.number)
 	for failures := 0; ctx.Err() == nil; failures++ {
 		began := c.Now()

@@ -47,7 +47,11 @@ func newMetrics(reg prometheus.Registerer, mem *memory) (*metrics, error) {
 func (m *metrics) fetched(p *Partition, c *Chunk) {
 	m.records.WithLabelValues(p.topic).Add(float64(len(c.Records)))
 	m.bytes.WithLabelValues(p.topic).Add(float64(c.Bytes))
-	m.lag.WithLabelValues(p.topic, strconv.Itoa(int(p.id))).Set(float64(max(0, c.Stable-c.Next)))
+	m.behind(p, c.Stable-c.Next)
+}
+
+func (m *metrics) behind(p *Partition, n int64) {
+	m.lag.WithLabelValues(p.topic, strconv.Itoa(int(p.id))).Set(float64(max(0, n)))
 }
 
 func (m *metrics) failed(err error) { m.errors.WithLabelValues(kindOf(err)).Inc() }

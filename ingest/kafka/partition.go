@@ -51,6 +51,8 @@ type Partition struct {
 	wantRaw   int64     // bytes to reserve for the answer along with them
 	ratio     float64   // decompressed bytes per byte, as seen lately
 	stalled   time.Time // since when there is no progress, zero if there is
+	asked     time.Time // when the lag was seen last
+	next      int64     // where the last chunk ended
 	refreshed bool      // the leader has been looked up because of that
 }
 
@@ -236,6 +238,7 @@ func (p *Partition) Fetch(ctx context.Context, offset int64, into *Chunk) error 
 		if err == nil {
 			p.failures, p.corrupt = 0, 0
 			p.consumer.metrics.fetched(p, into)
+			p.asked, p.next = p.consumer.Now(), into.Next
 			if err := p.watch(into); err != nil {
 				p.failed(err)
 			}
@@ -509,6 +512,32 @@ func (p *Partition) failed(err error) {
 	if p.failures&(p.failures-1) == 0 {
 		p.consumer.log.Warn("kafka: fetch failed, will try again", "topic", p.topic, "partition", p.id, "failures", p.failures, "error", err)
 	}
+}
+
+// watchLag sees the lag of a partition that nobody has fetched from for the length of a session, because what was fetched can't
+// be written: it must not look as it did when that began. It runs until ctx ends.
+func (p *Partition) watchLag(ctx context.Context) {
+	for sleep(ctx, p.consumer.cfg.SessionTimeout) {
+		p.seeLag(ctx)
+	}
+}
+
+func (p *Partition) seeLag(ctx context.Context) {
+	if !p.mu.TryLock() {
+		return // it is being fetched from
+	}
+	defer p.mu.Unlock()
+	now := p.consumer.Now()
+	if now.Sub(p.asked) < p.consumer.cfg.SessionTimeout || now.Before(p.notBefore) {
+		return
+	}
+	start, end, err := p.bounds(ctx, 1)
+	if err != nil {
+		p.disconnect()
+		return // whoever fetches next says why
+	}
+	p.asked = now
+	p.consumer.metrics.behind(p, end-max(p.next, p.committed, start))
 }
 
 func (p *Partition) disconnect() {

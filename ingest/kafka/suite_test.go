@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"tillsyn/ingest/kafka"
@@ -40,6 +41,7 @@ func suite(t *testing.T, b *kafkatest.Broker) {
 		{"join and leave", testJoinAndLeave},
 		{"fenced commit", testFencedCommit},
 		{"drain", testDrain},
+		{"lag of a partition at rest", testLagAtRest},
 		{"handler errors", testHandlerErrors},
 		{"restart", testRestart},
 		{"sign-in", testSignIn},
@@ -828,6 +830,53 @@ func testDrain(t *testing.T, b *kafkatest.Broker) {
 	}
 	if got := b.Plain.Committed(t, cfg.Group, topic, 2); got != 3 {
 		t.Errorf("committed %d, want 3", got)
+	}
+}
+
+// What is fetched can't be written, so nothing more is fetched: how far behind that is must be seen all the same.
+func testLagAtRest(t *testing.T, b *kafkatest.Broker) {
+	topic := unique("lag")
+	b.Plain.CreateTopic(t, topic, 1)
+	producer := b.Plain.Client(t)
+	produce(t, producer, topic, values("before", 7)...)
+	reg := prometheus.NewRegistry()
+	c, err := kafka.New(config(b.Plain, topic), slog.New(slog.DiscardHandler), reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended, fetched := make(chan error, 1), make(chan struct{})
+	go func() {
+		ended <- c.Run(ctx, func(ctx context.Context, p *kafka.Partition) error {
+			var chunk kafka.Chunk
+			defer chunk.Release()
+			for chunk.Next < 7 {
+				if err := p.Fetch(ctx, chunk.Next, &chunk); err != nil {
+					return err
+				}
+			}
+			close(fetched)
+			<-ctx.Done()
+			return nil
+		})
+	}()
+	<-fetched
+	produce(t, producer, topic, values("after", 50)...)
+	until(t, "the lag is seen", func() bool {
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "tillsyn_kafka_lag_records" {
+				return f.GetMetric()[0].GetGauge().GetValue() == 50
+			}
+		}
+		return false
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

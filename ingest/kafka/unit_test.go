@@ -173,6 +173,33 @@ func TestWatchdog(t *testing.T) {
 	step(time.Hour, &Chunk{First: 9, Next: 9, Stable: 9}, nil, false) // nothing to read is no stall
 }
 
+func TestHealthy(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Brokers, cfg.Cluster, cfg.Topics = []string{"broker.example:9092"}, "main", []Topic{{Name: "proxy"}}
+	c, err := New(cfg, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := c.heard
+	after := func(sessions float64) error {
+		c.Now = func() time.Time { return began.Add(time.Duration(sessions * float64(cfg.SessionTimeout))) }
+		return c.Healthy()
+	}
+	if err := after(2.9); err != nil {
+		t.Error("before its time:", err)
+	}
+	if after(3.1) == nil {
+		t.Error("a group that never answered is healthy")
+	}
+	c.beaten(&generation{}, began.Add(3*cfg.SessionTimeout))
+	if err := after(5.9); err != nil {
+		t.Error("after an answer:", err)
+	}
+	if after(6.1) == nil {
+		t.Error("a group that answers no more is healthy")
+	}
+}
+
 // TestAlive follows a session with a clock of its own.
 func TestAlive(t *testing.T) {
 	at := time.Unix(1_700_000_000, 0)
