@@ -127,4 +127,43 @@ func TestImportEqualsParse(t *testing.T) {
 			t.Errorf("%s, again: %+v %v", sample, again, err)
 		}
 	}
+
+	// All of that agrees with itself; and what does not is found.
+	to := time.Now().AddDate(0, 0, 1)
+	compare := func() (string, int) {
+		var out bytes.Buffer
+		err := runCheck(t.Context(), &out, cfg, to.AddDate(0, 0, -2000), to, false)
+		return out.String(), exitCode(err)
+	}
+	if out, code := compare(); code != exitOK || strings.HasPrefix(out, "0 days") || strings.Contains(out, "not compared") {
+		t.Errorf("check: exit %d: %s", code, out)
+	} else {
+		t.Log(out)
+	}
+	owner, err := openDatabase(t.Context(), cfg, schemas.RoleOwner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer owner.Close()
+	if err := owner.Exec(t.Context(), "INSERT INTO web_hourly (day, mark, hour, tenant, population, unit, category, requests) SELECT day, 0, max(hour), tenant, population, 'school', '', 3 FROM web_hourly WHERE mark = 0 AND population = 'unknown' GROUP BY day, tenant, population ORDER BY day LIMIT 1", nil); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := compare(); code != exitFound || !strings.Contains(out, "requests differ by 3 too many from those of all units and categories") {
+		t.Errorf("check of what was spoiled: exit %d: %s", code, out)
+	}
+	log := &lockedBuffer{}
+	metrics := prometheus.NewRegistry()
+	servers, closer, err := openPurgeServers(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closer()
+	nightly, err := newNightlyCheck(servers, func() time.Time { return to }, slog.New(slog.NewTextHandler(log, nil)), metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nightly.run(t.Context())
+	if families, err := metrics.Gather(); err != nil || len(families) != 2 || families[1].GetMetric()[0].GetGauge().GetValue() == 0 || !strings.Contains(log.String(), "statistics and ledger compared") {
+		t.Errorf("the nightly check: %v %v\n%s", families, err, log)
+	}
 }

@@ -22,6 +22,7 @@ import (
 	"tillsyn/ingest/kafka"
 	"tillsyn/ingest/parse"
 	"tillsyn/internal/audit"
+	"tillsyn/internal/clickhouse"
 	"tillsyn/internal/durable"
 	"tillsyn/internal/seal"
 	"tillsyn/internal/vault"
@@ -240,56 +241,65 @@ func purgeError(err error) error {
 	return auditError(err)
 }
 
-// openPurger makes a purger of a configuration, signed in as the user purge: to the embedded engine, or to every server that
-// the configuration names, because a copy on any of them is a copy.
-func openPurger(ctx context.Context, cfg Config) (p *vault.Purger, closer func() error, err error) {
-	var closers []func() error
-	end := func() error {
-		var faults []error
-		for i := len(closers) - 1; i >= 0; i-- {
-			faults = append(faults, closers[i]())
+// openPurgeServers signs in as the user purge: to the embedded engine, or to every server that the configuration names, because a
+// copy on any of them is a copy.
+func openPurgeServers(ctx context.Context, cfg Config) (servers []vault.PurgeServer, closer func() error, err error) {
+	closer = func() (err error) { return nil }
+	add := func(name string, db *clickhouse.DB, end func() error) error {
+		before := closer
+		closer = func() error { return errors.Join(end(), before()) }
+		servers = append(servers, vault.PurgeServer{Name: name, DB: db})
+		return db.Check(ctx, schemas.Migrations())
+	}
+	if cfg.Embedded() {
+		db, err := openDatabase(ctx, cfg, schemas.RolePurge)
+		if err != nil {
+			return nil, nil, err
 		}
-		return errors.Join(faults...)
+		if err := add("embedded", db.DB, db.Close); err != nil {
+			return nil, nil, errors.Join(err, closer())
+		}
+		return servers, closer, nil
+	}
+	for _, address := range cfg.ClickHouse.Addresses {
+		one := cfg.ClickHouse
+		one.Addresses = []string{address}
+		db, err := openServer(ctx, one, schemas.RolePurge)
+		if err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("every server that clickhouse.addresses names must be asked: %w", err), closer())
+		}
+		if err := add(address, db, db.Close); err != nil {
+			return nil, nil, errors.Join(err, closer())
+		}
+	}
+	return servers, closer, nil
+}
+
+// openPurger makes a purger of a configuration.
+func openPurger(ctx context.Context, cfg Config) (p *vault.Purger, closer func() error, err error) {
+	p = &vault.Purger{Deployment: cfg.Audit.Deployment, Retention: cfg.Retention.Retention, Config: cfg.Retention.Purge, Now: time.Now}
+	servers, end, err := openPurgeServers(ctx, cfg)
+	if err != nil {
+		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, end())
 		}
 	}()
-	p = &vault.Purger{Deployment: cfg.Audit.Deployment, Retention: cfg.Retention.Retention, Config: cfg.Retention.Purge, Now: time.Now}
+	p.Servers = servers
 	if cfg.Embedded() {
-		db, err := openDatabase(ctx, cfg, schemas.RolePurge)
-		if err != nil {
-			return nil, nil, err
-		}
-		closers = append(closers, db.Close)
-		p.Servers = []vault.PurgeServer{{Name: "embedded", DB: db.DB}}
 		data, err := filepath.Abs(filepath.Join(cfg.Engine.DataDir, "clickhouse"))
 		if err != nil {
 			return nil, nil, err
 		}
 		p.Config.DataPaths, p.Config.WithoutDisk = []string{data}, false
-	} else {
-		for _, address := range cfg.ClickHouse.Addresses {
-			one := cfg.ClickHouse
-			one.Addresses = []string{address}
-			db, err := openServer(ctx, one, schemas.RolePurge)
-			if err != nil {
-				return nil, nil, fmt.Errorf("every server that clickhouse.addresses names must be asked: %w", err)
-			}
-			closers = append(closers, db.Close)
-			p.Servers = append(p.Servers, vault.PurgeServer{Name: address, DB: db})
-		}
-	}
-	for _, server := range p.Servers {
-		if err := server.DB.Check(ctx, schemas.Migrations()); err != nil {
-			return nil, nil, err
-		}
 	}
 	if p.Log, err = audit.Open(ctx, cfg.Audit, time.Now); err != nil {
 		return nil, nil, err
 	}
-	closers = append(closers, p.Log.Close)
+	closeServers := end
+	end = func() error { return errors.Join(p.Log.Close(), closeServers()) }
 	if p.Signer, err = openPurgeKey(cfg.Retention.Purge.Key, cfg.Audit.Deployment); err != nil {
 		return nil, nil, err
 	}

@@ -168,7 +168,14 @@ func schedulePurge(ctx context.Context, cfg Config, part string, log *slog.Logge
 		return nil, nil, errors.Join(err, closer())
 	}
 	s.Before = func(ctx context.Context) error { return settleHolds(ctx, cfg, p) }
-	s.After = func(context.Context) error { return forgetKeys(cfg, p.Now) }
+	checks, err := newNightlyCheck(p.Servers, p.Now, log, metrics)
+	if err != nil {
+		return nil, nil, errors.Join(err, closer())
+	}
+	s.After = func(ctx context.Context) error {
+		checks.run(ctx)
+		return forgetKeys(cfg, p.Now)
+	}
 	return s, closer, nil
 }
 

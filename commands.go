@@ -11,6 +11,7 @@ func commands() []*cli.Command {
 		importCommand(),
 		reportCommand(),
 		gapsCommand(),
+		checkCommand(),
 		auditCommand(),
 		keysCommand(),
 		decisionCommand(),

@@ -22,6 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"tillsyn/aggregate"
 	"tillsyn/ingest"
 	"tillsyn/ingest/ingesttest"
 	"tillsyn/ingest/kafka/kafkatest"
@@ -194,6 +195,10 @@ func (w *testTown) compare(t testing.TB, db *clickhouse.DB) {
 			t.Errorf("%d events are in the vault, %d must be: %d are missing, %d are too many", found.Events, want, lost, extra)
 		}
 		t.Logf("vault: %+v, each event as it was sent", found)
+	}
+	from, to := closedDays(time.Now())
+	if r, err := aggregate.Check(t.Context(), db, from, to.AddDate(0, 0, 2)); err != nil || r.Days == 0 || len(r.Findings)+len(r.Busy) > 0 {
+		t.Errorf("statistics and ledger do not agree: %+v %v", r, err)
 	}
 	t.Logf("%d lines: %d events and %d rejects in %d batches of %d partitions", truth.Totals.Lines, sum.Events, sum.Rejects, batches, len(w.ends))
 }

@@ -2,7 +2,7 @@
 //
 // The write side, [Rollup], turns the requests of one batch into rows: for each table and day one block, with the
 // watermark of the batch in it; [MailRollup] does the same for mail. The read side, [Web] and [Mail], asks the
-// disclosure-safe views of the schema.
+// disclosure-safe views of the schema. [Check] sees whether the tables agree with each other and the ledger with itself.
 //
 // # What is counted
 //

@@ -23,5 +23,6 @@ GRANT SELECT, ALTER DELETE ON tillsyn.mail_capsules TO tillsyn_purge;
 GRANT SELECT, INSERT, ALTER DELETE ON tillsyn.held_keys TO tillsyn_purge;
 GRANT SELECT, INSERT, ALTER DELETE ON tillsyn.held_capsules TO tillsyn_purge;
 GRANT SELECT, INSERT, ALTER DELETE ON tillsyn.holds TO tillsyn_purge;
--- The newest batch says that the clock is not behind.
-GRANT SELECT(begun_at) ON tillsyn.ledger TO tillsyn_purge;
+-- The newest batch says that the clock is not behind; and the nightly check of closed days asks whether statistics and ledger agree.
+GRANT SELECT ON tillsyn.ledger TO tillsyn_purge;
+GRANT SELECT ON tillsyn.sources TO tillsyn_purge;
