@@ -84,8 +84,10 @@ func (c Config) Validate() error {
 			fault("tenants[%d].name: %q is there twice", i, t.Name)
 		}
 		seen[t.Name] = true
-		if _, err := t.location(); err != nil {
+		if zone, err := t.location(); err != nil {
 			fault("tenants[%d].time_zone: %q is no IANA time zone, such as %s", i, t.TimeZone, DefaultTimeZone)
+		} else if !onTheHour(zone) {
+			fault("tenants[%d].time_zone: days of %q do not begin on an hour of UTC, and statistics are by both", i, t.TimeZone)
 		}
 		for j, p := range t.Populations {
 			if !slices.Contains(Populations(), p) {
@@ -101,6 +103,18 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// onTheHour says whether a zone is whole hours from UTC, summer and winter: an hour of UTC is part of one day then.
+func onTheHour(zone *time.Location) bool {
+	for year := 2020; year < 2040; year++ {
+		for _, month := range []time.Month{time.January, time.July} {
+			if _, offset := time.Date(year, month, 1, 0, 0, 0, 0, zone).Zone(); offset%3600 != 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func (t Tenant) location() (*time.Location, error) {

@@ -27,11 +27,12 @@ func TestDefaultConfigIsValid(t *testing.T) {
 
 func TestValidateReportsAllFaults(t *testing.T) {
 	err := Config{Refresh: time.Millisecond, Tenants: []Tenant{
-		{Name: "A"}, {Name: "b", TimeZone: "Mars/Olympus", Populations: []string{"aliens"}, Serves: []string{"b", "c"}}, {Name: "b", TimeZone: "Local"},
+		{Name: "A"}, {Name: "b", TimeZone: "Mars/Olympus", Populations: []string{"aliens"}, Serves: []string{"b", "c"}}, {Name: "b", TimeZone: "Local"}, {Name: "d", TimeZone: "Asia/Kolkata"},
+		{Name: "e", TimeZone: "Australia/Lord_Howe"}, // half an hour in summer
 	}}.Validate()
 	for _, want := range []string{
 		"refresh:", "tenants[0].name:", "tenants[1].time_zone:", "tenants[1].populations[0]:", "tenants[1].serves[0]:",
-		"tenants[1].serves[1]:", "tenants[2].name:", "tenants[2].time_zone:",
+		"tenants[1].serves[1]:", "tenants[2].name:", "tenants[2].time_zone:", "tenants[3].time_zone: days of", "tenants[4].time_zone: days of",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in: %v", want, err)
