@@ -65,7 +65,7 @@ Exit codes: 0 all agree, 1 fault, 2 wrong flags or configuration, 3 something do
 
 // closedDays are those that are over, and not long ago.
 func closedDays(now time.Time) (from, to time.Time) {
-	to = now.UTC().Add(-12*time.Hour).AddDate(0, 0, -1)
+	to = now.UTC().AddDate(0, 0, -1)
 	return to.AddDate(0, 0, 1-checkedDays), to
 }
 
