@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -35,9 +37,14 @@ than a minute. A file may hold JSON over many lines (documents one after the oth
 that more is added to) and may be UTF-16. An object around a list ({"value": [...]}) that is written anew with more
 in the list is another file.
 
-What a file can't say comes from a configured source (--source TOPIC) or from flags.
+What a file can't say comes from a configured source (--source TOPIC) or from flags. Of each file the beginning is tried
+first: where none of it can be read, nothing is imported at all, so that a wrong format leaves no trace.
 
-Exit codes: 0 done, 1 fault (run it again: it goes on where it stopped), 2 wrong flags or configuration.`,
+Run imports from one machine at a time: two of one file at once, on two machines with one ClickHouse server, would count
+it twice.
+
+Exit codes: 0 done, 1 fault (run it again: it goes on where it stopped), 2 wrong flags, files or configuration, 3 nothing
+at the beginning of a file can be read.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "source", Usage: "take format, tenant and all else from the source of this `TOPIC`"},
 			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "the log format `NAME` (see tillsyn parse --help)"},
@@ -50,6 +57,9 @@ Exit codes: 0 done, 1 fault (run it again: it goes on where it stopped), 2 wrong
 			&cli.BoolFlag{Name: "json", Usage: "print the result as JSON"},
 		},
 		Action: func(c *cli.Context) error {
+			if !c.Args().Present() {
+				return usageErrorf("name the files to import (- is standard input)")
+			}
 			cfg, err := configOf(c)
 			if err != nil {
 				return err
@@ -93,6 +103,16 @@ func importSource(c *cli.Context, cfg Config) (ingest.Source, error) {
 	if s.Tenant == "" && len(tenants) == 1 {
 		s.Tenant = tenants[0]
 	}
+	var missing []string
+	if s.Tenant == "" {
+		missing = append(missing, "say whose log it is: --tenant ("+strings.Join(tenants, ", ")+"), or --source TOPIC")
+	}
+	if s.Format == "" {
+		missing = append(missing, "say which log format it has: --format, or --source TOPIC")
+	}
+	if len(missing) > 0 {
+		return s, usageErrorf("%s", strings.Join(missing, "; "))
+	}
 	s.Topic = "file"
 	if err := s.Validate(tenants); err != nil {
 		return s, usageErrorf("%w", err)
@@ -114,11 +134,14 @@ type imported struct {
 	Reasons    map[parse.Reason]uint64 `json:"reasons,omitempty"` // of the rejects
 	Skipped    uint64                  `json:"skipped"`
 	Unfinished bool                    `json:"unfinished_last_line"`
+	Before     time.Time               `json:"imported_before,omitzero"` // nothing is new: when the last of it was imported
+	empty      bool
 }
 
 func runImport(ctx context.Context, stdin io.Reader, out, errOut io.Writer, cfg Config, o importOptions) (err error) {
-	if len(o.files) == 0 {
-		return usageErrorf("name the files to import (- is standard input)")
+	open, err := tryFiles(stdin, o)
+	if err != nil {
+		return err
 	}
 	if err := migrateEmbedded(ctx, cfg); err != nil {
 		return err
@@ -142,48 +165,123 @@ func runImport(ctx context.Context, stdin io.Reader, out, errOut io.Writer, cfg 
 		return errors.New("another import is running: wait until it is done")
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	var done []imported
+	done := []imported{}
 	for _, path := range o.files {
-		one, err := importFile(ctx, stdin, errOut, in, path, o.source)
-		if err != nil {
-			return err
+		var one imported
+		if one, err = importFile(ctx, errOut, in, path, open, o.source); err != nil {
+			break
 		}
 		done = append(done, one)
 	}
-	if o.json {
+	return errors.Join(err, printImported(out, done, o.json))
+}
+
+// tryFiles opens each file and reads its beginning as the source says, before anything is written down of any: what a wrong format
+// made of a file would stay, for a file is known by its content. It answers how each is to be opened again; standard input, which
+// can't be, is the one that was tried.
+func tryFiles(stdin io.Reader, o importOptions) (func(path string) (*ingest.File, error), error) {
+	var faults []string
+	for i, path := range o.files {
+		if path == "-" {
+			if slices.Contains(o.files[:i], path) {
+				return nil, usageErrorf("standard input (-) is named twice, and can be read once")
+			}
+			continue
+		}
+		if info, err := os.Stat(path); err != nil {
+			faults = append(faults, err.Error())
+		} else if info.IsDir() {
+			faults = append(faults, path+" is a folder: name the files in it")
+		}
+	}
+	if len(faults) > 0 {
+		return nil, usageErrorf("nothing is imported: %s", strings.Join(faults, "; "))
+	}
+	var input *ingest.File
+	open := func(path string) (*ingest.File, error) {
+		if path == "-" && input != nil {
+			return input, nil
+		}
+		return ingest.OpenFile(path, stdin, time.Now)
+	}
+	for _, path := range o.files {
+		f, err := open(path)
+		if err != nil {
+			return nil, err
+		}
+		trial, err := f.Try(o.source)
+		if path == "-" {
+			input = f
+		} else {
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			return nil, err
+		}
+		if trial.Records == 0 || trial.Read > 0 {
+			continue
+		}
+		reasons := slices.SortedFunc(maps.Keys(trial.Reasons), func(a, b parse.Reason) int {
+			return cmp.Or(cmp.Compare(trial.Reasons[b], trial.Reasons[a]), cmp.Compare(a, b))
+		})
+		faults = append(faults, fmt.Sprintf("none of the first %d lines of %s can be read as %s, most often because of %s", trial.Records, path, o.source.Format, reasons[0]))
+	}
+	if len(faults) > 0 {
+		return nil, foundErrorf("nothing is imported: %s: see why with 'tillsyn parse --explain', or find the format with 'tillsyn parse --format auto'", strings.Join(faults, "; "))
+	}
+	return open, nil
+}
+
+func printImported(out io.Writer, done []imported, asJSON bool) error {
+	if asJSON {
 		e := json.NewEncoder(out)
 		e.SetIndent("", "  ")
 		return e.Encode(done)
 	}
+	if len(done) == 0 {
+		return nil
+	}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "FILE\tEVENTS\tREJECTS\tSKIPPED")
 	for _, d := range done {
-		note := ""
+		var notes []string
 		for _, reason := range slices.Sorted(maps.Keys(d.Reasons)) {
-			note += fmt.Sprintf("\t%s: %d", reason, d.Reasons[reason])
+			notes = append(notes, fmt.Sprintf("%s: %d", reason, d.Reasons[reason]))
 		}
-		if d.Events+d.Rejects+d.Skipped == 0 {
-			note += "\tnothing new"
-		} else if d.Unfinished {
-			note += "\tthe last line is still being written"
+		switch {
+		case d.empty:
+			notes = append(notes, "the file is empty")
+		case !d.Before.IsZero():
+			notes = append(notes, "nothing new: the same content was imported before, the last of it "+d.Before.Format(time.DateTime+" UTC"))
+		case d.Events+d.Rejects+d.Skipped == 0 && !d.Unfinished:
+			notes = append(notes, "there is nothing to read in it")
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d%s\n", d.File, d.Events, d.Rejects, d.Skipped, note)
+		if d.Unfinished {
+			notes = append(notes, "the last line is still being written")
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d", d.File, d.Events, d.Rejects, d.Skipped)
+		for _, note := range notes {
+			fmt.Fprintf(t, "\t%s", note)
+		}
+		fmt.Fprintln(t)
 	}
 	return t.Flush()
 }
 
-func importFile(ctx context.Context, stdin io.Reader, errOut io.Writer, in *ingestion, path string, src ingest.Source) (imported, error) {
+func importFile(ctx context.Context, errOut io.Writer, in *ingestion, path string, open func(string) (*ingest.File, error), src ingest.Source) (imported, error) {
 	result := imported{File: path}
 	known, err := in.store.Files(ctx)
 	if err != nil {
 		return result, err
 	}
-	f, err := ingest.OpenFile(path, stdin, known, time.Now)
+	f, err := open(path)
 	if err != nil {
 		return result, err
 	}
 	defer f.Close()
+	f.Among(known)
 	if f.Empty() {
+		result.empty = true
 		return result, nil
 	}
 	size := int64(-1)
@@ -203,5 +301,8 @@ func importFile(ctx context.Context, stdin io.Reader, errOut io.Writer, in *inge
 	}
 	result.Events, result.Rejects, result.Skipped, result.Unfinished = total.Events, total.Rejects, total.Skipped, f.Unfinished()
 	result.Reasons = total.Reasons
-	return result, nil
+	if total.Records == 0 {
+		result.Before, err = in.store.Imported(ctx, f.Identity())
+	}
+	return result, err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -71,6 +72,7 @@ func TestImportEqualsParse(t *testing.T) {
 		samples = append(samples, list...)
 	}
 	dir := t.TempDir()
+	open := func(path string) (*ingest.File, error) { return ingest.OpenFile(path, nil, time.Now) }
 	for number, sample := range samples {
 		text, err := os.ReadFile(sample)
 		if err != nil {
@@ -108,7 +110,7 @@ func TestImportEqualsParse(t *testing.T) {
 		if err := runParse(t.Context(), nil, &out, &faults, o); err != nil && exitCode(err) != exitFound {
 			t.Fatal(sample, err)
 		}
-		got, err := importFile(t.Context(), nil, io.Discard, in, path, source)
+		got, err := importFile(t.Context(), io.Discard, in, path, open, source)
 		if err != nil {
 			t.Fatal(sample, err)
 		}
@@ -123,7 +125,7 @@ func TestImportEqualsParse(t *testing.T) {
 		if want := uint64(bytes.Count(faults.Bytes(), []byte("\n"))); rejects != want {
 			t.Errorf("%s: %d rejects, parse prints %d: %+v", sample, rejects, want, got)
 		}
-		if again, err := importFile(t.Context(), nil, io.Discard, in, path, source); err != nil || again.Events+again.Rejects != 0 {
+		if again, err := importFile(t.Context(), io.Discard, in, path, open, source); err != nil || again.Events+again.Rejects != 0 {
 			t.Errorf("%s, again: %+v %v", sample, again, err)
 		}
 	}
@@ -165,5 +167,72 @@ func TestImportEqualsParse(t *testing.T) {
 	nightly.run(t.Context())
 	if families, err := metrics.Gather(); err != nil || len(families) != 2 || families[1].GetMetric()[0].GetGauge().GetValue() == 0 || !strings.Contains(log.String(), "statistics and ledger compared") {
 		t.Errorf("the nightly check: %v %v\n%s", families, err, log)
+	}
+}
+
+// A wrong format leaves no trace: the right one imports the same file afterwards, and says it when it comes again.
+func TestImportTriesAWrongFormatFirst(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "tillsyn.yaml")
+	file := func(name, text string, age time.Duration) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		at := time.Now().Add(-age)
+		if err := os.Chtimes(path, at, at); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	file("tillsyn.yaml", "log: {level: warn}\nresolve:\n  tenants: [{name: norrbo}, {name: hedemora}]\n", 0)
+	line := fmt.Sprintf("%d.123     12 10.1.2.3 TCP_MISS/200 500 GET http://www.example.org/ person HIER_DIRECT/192.0.2.1 text/html\n", time.Now().Add(-time.Hour).Unix())
+	log := file("access.log", strings.Repeat(line, 2000), time.Hour)
+	growing := file("growing.log", strings.TrimSuffix(line, "\n"), 0)
+	empty, gone := file("empty.log", "", time.Hour), filepath.Join(dir, "gone.log")
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	z.Write(bytes.Repeat([]byte(strings.Replace(line, "person", "other", 1)), 20_000))
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	broken := file("broken.gz", packed.String()[:packed.Len()/2], time.Hour)
+	native := []string{"--format", "squid_native", "--tenant", "norrbo"}
+
+	for _, c := range []struct {
+		name  string
+		args  []string
+		stdin string
+		code  int
+		out   string // of all that is printed, in order
+		says  string
+	}{
+		{"no files, and nothing else", nil, "", exitUsage, "", "name the files"},
+		{"several tenants", []string{log}, "", exitUsage, "", "say whose log it is: --tenant (norrbo, hedemora), or --source TOPIC; say which log format"},
+		{"one that is missing", append(native, log, gone), "", exitUsage, "", "gone.log: no such file"},
+		{"a folder", append(native, log, dir), "", exitUsage, "", "is a folder"},
+		{"a wrong format", []string{"--format", "squid_combined", "--tenant", "norrbo", log}, "", exitFound, "", "lines of " + log + " can be read as squid_combined, most often because of foreign_line"},
+		{"a wrong format from standard input", []string{"--format", "squid_combined", "--tenant", "norrbo", "-"}, line, exitFound, "", "tillsyn parse --explain"},
+		{"a good file beside a wrong one", append(native, log, file("other.log", "what\nis this\n", time.Hour)), "", exitFound, "", "first 2 lines of"},
+		{"standard input twice", append(native, "-", "-"), line, exitUsage, "", "named twice"},
+		{"one that is broken: the other is counted and told", append(native, log, broken), "", exitFault, "access.log 2000 0 0", "broken.gz"},
+		{"again", append(native, log), "", exitOK, "access.log 0 0 0 nothing new: the same content was imported before, the last of it 20", ""},
+		{"an unfinished line alone", append(native, growing), "", exitOK, "growing.log 0 0 0 the last line is still being written", ""},
+		{"an unfinished line alone, again", append(native, growing), "", exitOK, "growing.log 0 0 0 the last line is still being written", ""},
+		{"an empty one", append(native, empty), "", exitOK, "empty.log 0 0 0 the file is empty", ""},
+	} {
+		out, faults, code := typed(t, c.stdin, append([]string{"--config", config, "import"}, c.args...)...)
+		got := strings.Join(strings.Fields(strings.ReplaceAll(out, dir+string(filepath.Separator), "")), " ")
+		if code != c.code || !strings.Contains(got, c.out) || c.out == "" && got != "" || !strings.Contains(faults, c.says) {
+			t.Errorf("%s: exit code %d, %s%s", c.name, code, out, faults)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "var")); code != exitOK && code != exitFault && err == nil {
+			t.Errorf("%s: something was written", c.name)
+		}
+	}
+	out, _, _ := typed(t, "", append([]string{"--config", config, "import", "--json"}, append(native, log)...)...)
+	if !strings.Contains(out, `"imported_before": "20`) {
+		t.Errorf("as JSON: %s", out)
 	}
 }

@@ -164,7 +164,7 @@ func TestImportStory(t *testing.T) {
 		says string
 	}{
 		"no file":          {[]string{"import", "--format", "squid_native"}, exitUsage, "name the files"},
-		"a missing file":   {[]string{"import", "--format", "squid_native", filepath.Join(dir, "none")}, exitFault, "no such file"},
+		"a missing file":   {[]string{"import", "--format", "squid_native", filepath.Join(dir, "none")}, exitUsage, "no such file"},
 		"no format":        {[]string{"import", other}, exitUsage, "log format"},
 		"another tenant":   {[]string{"import", "--format", "squid_native", "--tenant", "söderå", other}, exitUsage, "tenant"},
 		"a wrong day":      {[]string{"report", "web", "--from", "yesterday"}, exitUsage, "--from"},

@@ -29,7 +29,7 @@ func NewStore(db *clickhouse.DB, now func() time.Time) (*Store, error) {
 	for _, name := range []string{
 		"insert_web_hourly", "insert_web_domains_daily", "insert_web_countries_daily", "insert_mail_hourly", "insert_mail_domains_daily", "insert_web_keys",
 		"insert_mail_keys", "insert_web_capsules", "insert_mail_capsules", "insert_rejects", "insert_ledger",
-		"insert_sources", "insert_gaps", "insert_statistics_keys", "statistics_keys", "ledger_next", "watermarks", "gaps", "source_known", "files", "ledger_lines", "gaps_all",
+		"insert_sources", "insert_gaps", "insert_statistics_keys", "statistics_keys", "ledger_next", "watermarks", "gaps", "source_known", "files", "ledger_last", "ledger_lines", "gaps_all",
 	} {
 		text, err := schemas.Query("ingest/" + name)
 		if err != nil {
@@ -216,6 +216,15 @@ func (s *Store) Files(ctx context.Context) ([]Identity, error) {
 		return nil, fmt.Errorf("ask which files are in: %w", err)
 	}
 	return known, nil
+}
+
+// Imported is when the last batch that held anything of a source partition was begun; the zero time: there is none.
+func (s *Store) Imported(ctx context.Context, id Identity) (at time.Time, err error) {
+	err = s.db.Query(ctx, s.sql["ledger_last"], clickhouse.Params{"mark": id.Mark()}, func(r clickhouse.Row) error { return r.Scan(&at) })
+	if err != nil {
+		return at, fmt.Errorf("ask when %s was imported: %w", id, err)
+	}
+	return at, nil
 }
 
 // Lines are how many lines are in, over all sources: events and rejects.

@@ -84,10 +84,11 @@ func TestAHeaderNamesNoFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := OpenFile(write(t, dir, string(rune('a'+i)), []byte(text), time.Hour), nil, known, func() time.Time { return w.now })
+		f, err := OpenFile(write(t, dir, string(rune('a'+i)), []byte(text), time.Hour), nil, func() time.Time { return w.now })
 		if err != nil {
 			t.Fatal(err)
 		}
+		f.Among(known)
 		one, err := in.Once(t.Context(), f, w.source, nil)
 		if err != nil {
 			t.Fatal(err)

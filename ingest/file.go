@@ -35,6 +35,7 @@ type File struct {
 	path   string // "-" is standard input
 	stdin  io.Reader
 	now    func() time.Time
+	head   []byte // what the text begins with, at most headSize of it
 	id     Identity
 	raw    *countingReader
 	closer io.Closer
@@ -59,9 +60,8 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// OpenFile opens a log file, packed with gzip or zstd or not at all; "-" is stdin. known are the files that the sink has
-// seen: if path begins like one of them, it is that one.
-func OpenFile(path string, stdin io.Reader, known []Identity, now func() time.Time) (*File, error) {
+// OpenFile opens a log file, packed with gzip or zstd or not at all; "-" is stdin. See [File.Among].
+func OpenFile(path string, stdin io.Reader, now func() time.Time) (*File, error) {
 	f := &File{path: path, stdin: stdin, now: now}
 	if err := f.open(); err != nil {
 		return nil, err
@@ -71,8 +71,55 @@ func OpenFile(path string, stdin io.Reader, known []Identity, now func() time.Ti
 		f.Close()
 		return nil, fmt.Errorf("read the beginning of %s: %w", path, err)
 	}
-	f.id = identify(head, known)
+	f.head = bytes.Clone(head)
+	f.id = identify(f.head, nil)
 	return f, nil
+}
+
+// Among tells the file which files the sink has seen: if it begins like one of them, it is that one.
+func (f *File) Among(known []Identity) { f.id = identify(f.head, known) }
+
+// A Trial is what became of the records that a file begins with, read as a source says. Blank lines and comments are none.
+type Trial struct {
+	Records int
+	Read    int                  // as an event, or as something that the format knows and passes over
+	Reasons map[parse.Reason]int // why the others were not
+}
+
+// Try reads the beginning of the file as s says and keeps nothing of it. It does not move the place that is read next.
+func (f *File) Try(s Source) (Trial, error) {
+	t := Trial{Reasons: map[parse.Reason]int{}}
+	parser, err := s.parser(f.Written)
+	if err != nil {
+		return t, err
+	}
+	text := parse.NewCutter(bytes.NewReader(f.head))
+	for ended := false; !ended; {
+		record, cut, err := text.Next(nil)
+		if err != nil {
+			return t, fmt.Errorf("read the beginning of %s: %w", f.path, err)
+		}
+		if ended = cut.Last; cut.Size == 0 || !cut.Whole && (len(f.head) == headSize || !f.tail) {
+			break // the head ends within this one
+		}
+		events, refused := 0, 0
+		parser.Parse(record, func(*parse.Event) { events++ }, func(r parse.Reject) {
+			refused++
+			switch r.Reason {
+			case parse.ContradictoryHeader, parse.NoRequest, parse.NoDestination: // a line of this format nevertheless
+				events++
+			default:
+				t.Reasons[r.Reason]++
+			}
+		})
+		if events+refused > 0 {
+			t.Records++
+		}
+		if events > 0 {
+			t.Read++
+		}
+	}
+	return t, nil
 }
 
 // identify names the file that begins with head.

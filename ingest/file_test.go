@@ -69,10 +69,11 @@ func TestFileIsKnownByItsBeginning(t *testing.T) {
 	short := text[:200]
 	open := func(path string, stdin io.Reader, known ...Identity) *File {
 		t.Helper()
-		f, err := OpenFile(path, stdin, known, time.Now)
+		f, err := OpenFile(path, stdin, time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
+		f.Among(known)
 		t.Cleanup(func() { f.Close() })
 		return f
 	}
@@ -111,7 +112,7 @@ func TestFileLastLine(t *testing.T) {
 		age  time.Duration
 		want int
 	}{{0, 1}, {time.Hour, 2}} {
-		f, err := OpenFile(write(t, dir, "a.log", []byte("one\ntwo"), c.age), nil, nil, time.Now)
+		f, err := OpenFile(write(t, dir, "a.log", []byte("one\ntwo"), c.age), nil, time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +126,7 @@ func TestFileLastLine(t *testing.T) {
 func TestFileLongLines(t *testing.T) {
 	dir := t.TempDir()
 	text := "short\n" + strings.Repeat("x", 20<<20) + "\n" + strings.Repeat("y", 1<<20) + "\n\r\n\x00\nend\n"
-	f, err := OpenFile(write(t, dir, "a.log", []byte(text), time.Hour), nil, nil, time.Now)
+	f, err := OpenFile(write(t, dir, "a.log", []byte(text), time.Hour), nil, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,10 +193,11 @@ func TestFileDocuments(t *testing.T) {
 			}
 			dir := t.TempDir()
 			read := func(p parse.Parser, from int64, known []Identity, text string, age time.Duration) (events []string, next int64, id Identity) {
-				f, err := OpenFile(write(t, dir, "a", []byte(text), age), nil, known, time.Now)
+				f, err := OpenFile(write(t, dir, "a", []byte(text), age), nil, time.Now)
 				if err != nil {
 					t.Fatal(err)
 				}
+				f.Among(known)
 				defer f.Close()
 				records, next := all(t, f, from)
 				for _, r := range records {
@@ -240,7 +242,7 @@ func TestFileDocuments(t *testing.T) {
 // TestFileBeingWritten holds that what is written while a file is read is left for the next time, from where it begins.
 func TestFileBeingWritten(t *testing.T) {
 	path := write(t, t.TempDir(), "a.log", []byte("one\ntw"), 0)
-	f, err := OpenFile(path, nil, nil, time.Now)
+	f, err := OpenFile(path, nil, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,10 +271,10 @@ func TestFileBeingWritten(t *testing.T) {
 
 func TestFileBroken(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := OpenFile(dir, nil, nil, time.Now); err == nil || !strings.Contains(err.Error(), "folder") {
+	if _, err := OpenFile(dir, nil, time.Now); err == nil || !strings.Contains(err.Error(), "folder") {
 		t.Error("a folder:", err)
 	}
-	if _, err := OpenFile(filepath.Join(dir, "none"), nil, nil, time.Now); err == nil {
+	if _, err := OpenFile(filepath.Join(dir, "none"), nil, time.Now); err == nil {
 		t.Error("a missing file opens")
 	}
 	var gz bytes.Buffer
@@ -281,7 +283,7 @@ func TestFileBroken(t *testing.T) {
 		fmt.Fprintf(g, "line %d %x\n", i, i*i*7919)
 	}
 	g.Close()
-	f, err := OpenFile(write(t, dir, "cut.gz", gz.Bytes()[:gz.Len()/2], time.Hour), nil, nil, time.Now)
+	f, err := OpenFile(write(t, dir, "cut.gz", gz.Bytes()[:gz.Len()/2], time.Hour), nil, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
