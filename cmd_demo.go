@@ -159,7 +159,7 @@ func runDemo(ctx context.Context, out, errOut io.Writer, o demoOptions) (err err
 			title += " on " + q.From.Format(time.DateOnly)
 		}
 		fmt.Fprintf(out, "\n%s\n\n", title)
-		if err := runReportWeb(ctx, out, cfg, reportOptions{question: q, format: "table"}); err != nil {
+		if err := runReportWeb(ctx, out, cfg, reportOptions{question: q, format: "table", notes: io.Discard}); err != nil {
 			return errors.Join(err, stop())
 		}
 	}

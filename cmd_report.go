@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tillsyn/aggregate"
+	"tillsyn/ingest/resolve"
 	"tillsyn/internal/clickhouse"
 	"tillsyn/schemas"
 )
@@ -24,7 +26,8 @@ func reportCommand() *cli.Command {
 	const shared = `Shows statistics of groups, never of a person: a row that fewer people contributed to than
 statistics.minimum_people (never lower than 5) is not shown and looks like no row. Days are local days of the
 tenant, hours are UTC. "people" is exact within a month; over several months it is that of the largest month, a
-lower bound. `
+lower bound. By hour and by day there is a row for each; the others end at --limit, and standard error says if there are more.
+Guests are volume only: they have no people, and are in the view web_guest_volume of the database alone. `
 	const codes = `
 
 Exit codes: 0 done, 1 fault, 2 wrong question or configuration.`
@@ -64,18 +67,25 @@ func reportFlags(bys []aggregate.By) []cli.Flag {
 		&cli.StringFlag{Name: "to", Usage: "last `DAY` (default: today)"},
 		&cli.StringFlag{Name: "by", Value: "unit", Usage: "what the rows are: `" + strings.Join(names, "|") + "`"},
 		&cli.StringFlag{Name: "tenant", Usage: "only this `TENANT`"},
-		&cli.StringFlag{Name: "population", Usage: "only this `POPULATION`: staff, elected, pupil or unknown"},
+		&cli.StringFlag{Name: "population", Usage: "only this `POPULATION`: " + strings.Join(reportPopulations(), ", ")},
 		&cli.StringFlag{Name: "unit", Usage: "only this `UNIT`"},
 		&cli.StringFlag{Name: "category", Usage: "only this `CATEGORY`"},
-		&cli.Uint64Flag{Name: "limit", Value: 50, Usage: "at most `N` rows"},
+		&cli.Uint64Flag{Name: "limit", Value: 50, DefaultText: "50; all by hour and by day", Usage: "at most `N` rows"},
 		&cli.StringFlag{Name: "format", Value: "table", Usage: "`table|json|csv`"},
 		&cli.BoolFlag{Name: "json", Usage: "the same as --format json"},
 	}
 }
 
+// reportPopulations are those that have people.
+func reportPopulations() []string {
+	people := slices.DeleteFunc(resolve.Populations(), func(p string) bool { return p == resolve.PopulationGuest })
+	return append(people, resolve.PopulationUnknown)
+}
+
 type reportOptions struct {
 	question aggregate.Question
-	format   string // table, json or csv
+	format   string    // table, json or csv
+	notes    io.Writer // where to say that there are more rows
 }
 
 // reportAction makes the question of the command line and has it answered.
@@ -83,12 +93,18 @@ func reportAction(c *cli.Context, run func(context.Context, io.Writer, Config, r
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	o := reportOptions{format: c.String("format"), question: aggregate.Question{
+	o := reportOptions{format: c.String("format"), notes: c.App.ErrWriter, question: aggregate.Question{
 		By: aggregate.By(c.String("by")), Tenant: c.String("tenant"), Population: c.String("population"),
 		Unit: c.String("unit"), Category: c.String("category"), Limit: c.Uint64("limit"), Direction: c.String("direction"),
 	}}
 	if c.Bool("json") {
+		if c.IsSet("format") && o.format != "json" {
+			return usageErrorf("--json contradicts --format %s", o.format)
+		}
 		o.format = "json"
+	}
+	if by := o.question.By; (by == aggregate.ByHour || by == aggregate.ByDay) && !c.IsSet("limit") {
+		o.question.Limit = math.MaxInt64
 	}
 	now := time.Now()
 	for _, d := range []struct {
@@ -108,6 +124,15 @@ func reportAction(c *cli.Context, run func(context.Context, io.Writer, Config, r
 	cfg, err := configOf(c)
 	if err != nil {
 		return err
+	}
+	if tenant := o.question.Tenant; tenant != "" && !slices.Contains(cfg.Tenants(), tenant) {
+		return usageErrorf("--tenant: %q is not one of the configured tenants (resolve.tenants): %s", tenant, strings.Join(cfg.Tenants(), ", "))
+	}
+	switch population := o.question.Population; {
+	case population == resolve.PopulationGuest:
+		return usageErrorf("--population: guests are counted as volume only, and have no report: ask the view web_guest_volume of the database")
+	case population != "" && !slices.Contains(reportPopulations(), population):
+		return usageErrorf("--population: %q is not one of %s", population, strings.Join(reportPopulations(), ", "))
 	}
 	return run(c.Context, c.App.Writer, cfg, o)
 }
@@ -135,12 +160,12 @@ func runReportWeb(ctx context.Context, w io.Writer, cfg Config, o reportOptions)
 	if err := o.question.ValidateWeb(); err != nil {
 		return usageErrorf("%w", err)
 	}
-	return runReport(ctx, w, cfg, o, func(db *clickhouse.DB) (reportTable, error) {
+	return runReport(ctx, w, cfg, o, func(db *clickhouse.DB, q aggregate.Question) (reportTable, error) {
 		t := reportTable{keys: o.question.By.Keys(), bar: 1, measures: []measure{
 			{"people", "PEOPLE", false}, {"active_slots", "ACTIVE", false}, {"requests", "REQUESTS", false}, {"blocked", "BLOCKED", false},
 			{"bytes_in", "IN", true}, {"bytes_out", "OUT", true},
 		}}
-		rows, err := aggregate.Web(ctx, db, cfg.Statistics, o.question)
+		rows, err := aggregate.Web(ctx, db, cfg.Statistics, q)
 		for _, r := range rows {
 			t.rows = append(t.rows, reportRow{r.Keys, []uint64{r.People, r.ActiveSlots, r.Requests, r.Blocked, r.BytesIn, r.BytesOut}})
 		}
@@ -152,12 +177,12 @@ func runReportMail(ctx context.Context, w io.Writer, cfg Config, o reportOptions
 	if err := o.question.ValidateMail(); err != nil {
 		return usageErrorf("%w", err)
 	}
-	return runReport(ctx, w, cfg, o, func(db *clickhouse.DB) (reportTable, error) {
+	return runReport(ctx, w, cfg, o, func(db *clickhouse.DB, q aggregate.Question) (reportTable, error) {
 		t := reportTable{keys: o.question.By.Keys(), bar: 1, measures: []measure{
 			{"people", "PEOPLE", false}, {"messages", "MESSAGES", false}, {"bytes", "SIZE", true}, {"forwarded", "FORWARDED", false},
 			{"identity_numbers", "IDENTITY", false}, {"sensitive", "SENSITIVE", false},
 		}}
-		rows, err := aggregate.Mail(ctx, db, cfg.Statistics, o.question)
+		rows, err := aggregate.Mail(ctx, db, cfg.Statistics, q)
 		for _, r := range rows {
 			t.rows = append(t.rows, reportRow{r.Keys, []uint64{r.People, r.Messages, r.Bytes, r.Forwarded, r.IdentityNumbers, r.Sensitive}})
 		}
@@ -165,7 +190,7 @@ func runReportMail(ctx context.Context, w io.Writer, cfg Config, o reportOptions
 	})
 }
 
-func runReport(ctx context.Context, w io.Writer, cfg Config, o reportOptions, ask func(*clickhouse.DB) (reportTable, error)) (err error) {
+func runReport(ctx context.Context, w io.Writer, cfg Config, o reportOptions, ask func(*clickhouse.DB, aggregate.Question) (reportTable, error)) (err error) {
 	write, ok := map[string]func(reportTable, io.Writer) error{
 		"table": reportTable.text, "json": reportTable.json, "csv": reportTable.csv,
 	}[o.format]
@@ -180,11 +205,23 @@ func runReport(ctx context.Context, w io.Writer, cfg Config, o reportOptions, as
 	if err := db.Check(ctx, schemas.Migrations()); err != nil {
 		return err
 	}
-	t, err := ask(db.DB)
+	limit, q := o.question.Limit, o.question
+	if limit < math.MaxUint64 {
+		q.Limit++ // whether there are more
+	}
+	t, err := ask(db.DB, q)
 	if err != nil {
 		return err
 	}
-	return write(t, w)
+	more := uint64(len(t.rows)) > limit
+	if more {
+		t.rows = t.rows[:limit]
+	}
+	if err := write(t, w); err != nil || !more {
+		return err
+	}
+	_, err = fmt.Fprintf(o.notes, "tillsyn: there are more rows than these %d: ask for them with --limit\n", limit)
+	return err
 }
 
 // bar is how wide the longest bar of a table is, in characters.

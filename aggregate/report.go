@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"tillsyn/internal/clickhouse"
@@ -98,7 +99,11 @@ func (q Question) ValidateMail() error {
 func (q Question) validate(bys []By) error {
 	var errs []error
 	if !slices.Contains(bys, q.By) {
-		errs = append(errs, fmt.Errorf("such a report is by one of %v, not by %q", bys, q.By))
+		var names []string
+		for _, by := range bys {
+			names = append(names, string(by))
+		}
+		errs = append(errs, fmt.Errorf("such a report is by one of %s, not by %q", strings.Join(names, ", "), q.By))
 	}
 	if q.From.IsZero() || q.To.IsZero() || q.To.Before(q.From) {
 		errs = append(errs, errors.New("a report needs a first day and a last day that is not before it"))
