@@ -239,7 +239,7 @@ Exit codes: 0 done or the clock agrees, 1 fault, 2 wrong flags, 3 it does not ag
 func oneArgument(c *cli.Context, name string) (string, error) {
 	args := c.Args().Slice()
 	if len(args) == 0 {
-		return "", usageErrorf("audit %s: %s is missing", c.Command.Name, name)
+		return "", usageErrorf("%s: %s is missing", commandName(c), name)
 	}
 	set := flag.NewFlagSet(c.Command.Name, flag.ContinueOnError)
 	set.SetOutput(io.Discard)
@@ -258,10 +258,10 @@ func oneArgument(c *cli.Context, name string) (string, error) {
 		}
 	}
 	if err := set.Parse(args[1:]); err != nil {
-		return "", usageErrorf("audit %s: %w", c.Command.Name, err)
+		return "", usageErrorf("%s: %w", commandName(c), err)
 	}
 	if set.NArg() > 0 {
-		return "", usageErrorf("audit %s takes one argument, %s", c.Command.Name, name)
+		return "", usageErrorf("%s takes one argument, %s", commandName(c), name)
 	}
 	var faults []error
 	set.Visit(func(f *flag.Flag) {
@@ -272,7 +272,7 @@ func oneArgument(c *cli.Context, name string) (string, error) {
 		}
 	})
 	if err := errors.Join(faults...); err != nil {
-		return "", usageErrorf("audit %s: %w", c.Command.Name, err)
+		return "", usageErrorf("%s: %w", commandName(c), err)
 	}
 	return args[0], nil
 }

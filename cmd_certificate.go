@@ -35,7 +35,10 @@ Exit codes: 0 it holds, 1 it can't be read, 2 wrong flags, 3 it does not hold: t
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		},
 		Action: func(c *cli.Context) error {
-			files := c.Args().Slice()
+			files, err := argumentsOf(c)
+			if err != nil {
+				return err
+			}
 			if len(files) == 0 || !slices.Contains(vault.Languages(), c.String("language")) {
 				return usageErrorf("purge certificate: name certificates as FILE..., and a language of %s", strings.Join(vault.Languages(), ", "))
 			}

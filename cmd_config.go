@@ -125,9 +125,29 @@ func noSubcommand(c *cli.Context) error {
 
 func noArguments(c *cli.Context) error {
 	if c.Args().Present() {
-		return usageErrorf("%s takes no arguments; see --help", c.Command.FullName())
+		return usageErrorf("%s takes no arguments; see --help", commandName(c))
 	}
 	return nil
+}
+
+// commandName is what the user typed to reach a command, such as config check.
+func commandName(c *cli.Context) string { return strings.TrimPrefix(c.Command.HelpName, c.App.Name+" ") }
+
+// argumentsOf answers the arguments of a command that takes several. A flag among them would be taken for one of them, so it is
+// refused, unless -- stands before them all.
+func argumentsOf(c *cli.Context) ([]string, error) {
+	args := c.Args().Slice()
+	if typed := c.Lineage()[1].Args().Slice(); len(typed) > len(args) && typed[len(typed)-len(args)-1] == "--" {
+		return args, nil
+	}
+	for _, arg := range args {
+		name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		known := slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
+		if strings.HasPrefix(arg, "--") || strings.HasPrefix(arg, "-") && known {
+			return nil, usageErrorf("%s: %s stands behind an argument: flags come before them (and -- before arguments that look like flags)", commandName(c), arg)
+		}
+	}
+	return args, nil
 }
 
 func runConfigInit(out io.Writer, path string) error {

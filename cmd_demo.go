@@ -46,6 +46,9 @@ Exit codes: 0 done, 1 fault, 2 wrong flags.`,
 			&cli.BoolFlag{Name: "once", Usage: "end when the statistics are shown, instead of running on"},
 		},
 		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
 			return told(c.Context, runDemo(c.Context, c.App.Writer, c.App.ErrWriter, demoOptions{
 				dir: c.String("dir"), lines: c.Int64("lines"), people: c.Int("people"), seed: c.Uint64("seed"), once: c.Bool("once"),
 				now: time.Now,

@@ -32,6 +32,9 @@ stands still until somebody accepts the loss, with a reason, which is kept.`,
 Exit codes: 0 done, 1 fault, 2 wrong configuration.`,
 				Flags: []cli.Flag{asJSON},
 				Action: func(c *cli.Context) error {
+					if err := noArguments(c); err != nil {
+						return err
+					}
 					cfg, err := configOf(c)
 					if err != nil {
 						return err
@@ -52,6 +55,9 @@ Exit codes: 0 accepted, 1 fault, 2 wrong flags, 4 refused: no loss stands there.
 					asJSON,
 				},
 				Action: func(c *cli.Context) error {
+					if err := noArguments(c); err != nil {
+						return err
+					}
 					cfg, err := configOf(c)
 					if err != nil {
 						return err

@@ -57,14 +57,18 @@ at the beginning of a file can be read.`,
 			&cli.BoolFlag{Name: "json", Usage: "print the result as JSON"},
 		},
 		Action: func(c *cli.Context) error {
-			if !c.Args().Present() {
+			files, err := argumentsOf(c)
+			if err != nil {
+				return err
+			}
+			if len(files) == 0 {
 				return usageErrorf("name the files to import (- is standard input)")
 			}
 			cfg, err := configOf(c)
 			if err != nil {
 				return err
 			}
-			o := importOptions{files: c.Args().Slice(), json: c.Bool("json")}
+			o := importOptions{files: files, json: c.Bool("json")}
 			if o.source, err = importSource(c, cfg); err != nil {
 				return err
 			}

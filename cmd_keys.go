@@ -102,11 +102,15 @@ Who holds a role asks and looks with the key of the role, and is no member besid
 				Name: "enrol", Usage: "take in the cards, draw the keys of the roles and write register 1", ArgsUsage: "CARD...",
 				Flags: common,
 				Action: func(c *cli.Context) error {
+					cards, err := argumentsOf(c)
+					if err != nil {
+						return err
+					}
 					k, err := ceremonyOf(c, true)
 					if err != nil {
 						return err
 					}
-					return k.runEnrol(c.Context, c.Args().Slice())
+					return k.runEnrol(c.Context, cards)
 				},
 			},
 			{
@@ -136,14 +140,18 @@ Who holds a role asks and looks with the key of the role, and is no member besid
 				Description: "The files are those that 'keys sign' changed in the folder 'pending' of a copy of the keys: register-NNNN.note and confirm-ID.note.",
 				Flags:       common,
 				Action: func(c *cli.Context) error {
+					files, err := argumentsOf(c)
+					if err != nil {
+						return err
+					}
 					k, err := ceremonyOf(c, false)
 					if err != nil {
 						return err
 					}
-					if !c.Args().Present() {
+					if len(files) == 0 {
 						return usageErrorf("name the FILEs that were sent to you")
 					}
-					return k.collect(c.Context, c.Args().Slice())
+					return k.collect(c.Context, files)
 				},
 			},
 			{
@@ -253,6 +261,9 @@ and remove the files. Paper opens data; it can't sign. Somebody who holds the ro
 				Name: "abandon", Usage: "give up a ceremony that is under way and not on record",
 				Flags: with(common, one(yes)),
 				Action: func(c *cli.Context) error {
+					if err := noArguments(c); err != nil {
+						return err
+					}
 					k, err := ceremonyOf(c, false)
 					if err != nil {
 						return err
@@ -265,6 +276,9 @@ and remove the files. Paper opens data; it can't sign. Somebody who holds the ro
 				Description: "Exit codes: 0 nothing is wrong, 1 fault, 3 something is wrong.",
 				Flags:       with(common, one(&cli.BoolFlag{Name: "json", Usage: "answer in JSON"})),
 				Action: func(c *cli.Context) error {
+					if err := noArguments(c); err != nil {
+						return err
+					}
 					k, err := ceremonyOf(c, false)
 					if err != nil && c.IsSet("tenant") {
 						return err

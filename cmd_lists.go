@@ -75,7 +75,11 @@ func listsCommand() *cli.Command {
 					asJSON,
 				},
 				Action: func(c *cli.Context) error {
-					if !c.Args().Present() {
+					hosts, err := argumentsOf(c)
+					if err != nil {
+						return err
+					}
+					if len(hosts) == 0 {
 						return usageErrorf("name a HOST, such as www.example.se")
 					}
 					var config category.Config
@@ -87,7 +91,7 @@ func listsCommand() *cli.Command {
 						config = whole.Lists
 					}
 					return runListsLookup(c.Context, c.App.Writer, lookupOptions{
-						config: config, file: c.String("file"), verify: c.Bool("verify"), json: c.Bool("json"), hosts: c.Args().Slice(),
+						config: config, file: c.String("file"), verify: c.Bool("verify"), json: c.Bool("json"), hosts: hosts,
 					})
 				},
 			},
@@ -97,7 +101,11 @@ func listsCommand() *cli.Command {
 
 // listsConfig answers the configured lists, or the ones on the command line.
 func listsConfig(c *cli.Context) (category.Config, error) {
-	if !c.Args().Present() {
+	args, err := argumentsOf(c)
+	if err != nil {
+		return category.Config{}, err
+	}
+	if len(args) == 0 {
 		for _, flag := range [...]string{"format", "builtin"} {
 			if c.IsSet(flag) {
 				return category.Config{}, usageErrorf("--%s is for lists that are named on the command line", flag)
@@ -113,7 +121,7 @@ func listsConfig(c *cli.Context) (category.Config, error) {
 	config := category.DefaultConfig()
 	config.Builtin = c.Bool("builtin")
 	taken := make(map[string]int)
-	for _, arg := range c.Args().Slice() {
+	for _, arg := range args {
 		l := category.ListConfig{Source: arg, Format: format}
 		if before, after, ok := strings.Cut(arg, "="); ok && !strings.ContainsAny(before, "/.") {
 			l.Category, l.Source = before, after

@@ -42,12 +42,16 @@ func parseCommand() *cli.Command {
 			&cli.IntFlag{Name: "line", Value: 1, Usage: "the number `N` of the line to explain"},
 		},
 		Action: func(c *cli.Context) error {
+			files, err := argumentsOf(c)
+			if err != nil {
+				return err
+			}
 			o := parseOptions{
 				Options: parse.Options{
 					Format: c.String("format"), Logformat: c.String("logformat"), Layout: c.String("layout"),
 					Columns: commaList(c.String("columns")), InternalDomains: commaList(c.String("internal-domains")),
 				},
-				files: c.Args().Slice(), all: c.Bool("all"), explain: c.Bool("explain"), line: c.Int("line"),
+				files: files, all: c.Bool("all"), explain: c.Bool("explain"), line: c.Int("line"),
 			}
 			if name := c.String("tz"); name != "" {
 				zone, err := time.LoadLocation(name)

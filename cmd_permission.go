@@ -92,11 +92,15 @@ Exit codes: 0 done, 1 fault, 2 wrong flags or draft, 4 refused: only a holder of
 			{
 				Name: "show", Usage: "show one permission or report whole: for holders of a role", ArgsUsage: "TENANT DIGEST", Flags: append(identityFlags(), asJSON),
 				Action: func(c *cli.Context) error {
-					if c.NArg() != 2 {
-						return usageErrorf("permission show: TENANT and DIGEST are needed")
+					args, err := argumentsOf(c)
+					if err != nil {
+						return err
+					}
+					if len(args) != 2 {
+						return usageErrorf("permission show: the arguments TENANT and DIGEST are needed, and no other")
 					}
 					return withCaller(c, false, func(g *openedGate, who *caller) error {
-						return g.runPermissionShow(c.Context, c.App.Writer, who, c.Args().Get(0), c.Args().Get(1), c.Bool("json"))
+						return g.runPermissionShow(c.Context, c.App.Writer, who, args[0], args[1], c.Bool("json"))
 					})
 				},
 			},
@@ -104,15 +108,19 @@ Exit codes: 0 done, 1 fault, 2 wrong flags or draft, 4 refused: only a holder of
 				Name: "revoke", Usage: "end a permission, as a holder of the role manager", ArgsUsage: "TENANT DIGEST",
 				Flags: append(identityFlags(), &cli.StringFlag{Name: "reason", Usage: "why, as `TEXT` (- is standard input)"}),
 				Action: func(c *cli.Context) error {
-					if c.NArg() != 2 {
-						return usageErrorf("permission revoke: TENANT and DIGEST are needed")
+					args, err := argumentsOf(c)
+					if err != nil {
+						return err
+					}
+					if len(args) != 2 {
+						return usageErrorf("permission revoke: the arguments TENANT and DIGEST are needed, and no other")
 					}
 					reason, err := textFlag(c, "reason")
 					if err != nil {
 						return err
 					}
 					return withCaller(c, false, func(g *openedGate, who *caller) error {
-						return g.runPermissionRevoke(c.Context, c.App.Writer, who, c.Args().Get(0), c.Args().Get(1), reason, time.Now())
+						return g.runPermissionRevoke(c.Context, c.App.Writer, who, args[0], args[1], reason, time.Now())
 					})
 				},
 			},

@@ -34,6 +34,9 @@ clickhouse.users.purge is there.
 
 Exit codes: 0 stopped as told, 1 fault, 2 wrong configuration.`,
 		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
 			cfg, err := configOf(c)
 			if err != nil {
 				return err
@@ -52,6 +55,9 @@ head (tillsyn migrate). Members of one consumer group share the partitions. It s
 
 Exit codes: 0 stopped as told, 1 fault, 2 wrong configuration.`,
 		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
 			cfg, err := configOf(c)
 			if err != nil {
 				return err

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tillsyn/internal/engine"
+)
+
+// leafCommands calls each for every command that has no commands of its own, with the words that lead to it.
+func leafCommands(list []*cli.Command, path []string, each func(path []string, c *cli.Command)) {
+	for _, c := range list {
+		words := append(path[:len(path):len(path)], c.Name)
+		if len(c.Subcommands) == 0 {
+			each(words, c)
+		}
+		leafCommands(c.Subcommands, words, each)
+	}
+}
+
+// TestStrayArgumentsAreRefused gives every command that takes no argument one, and every one that takes one or two one more than that.
+func TestStrayArgumentsAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := os.WriteFile("tillsyn.yaml", []byte("log: {level: error}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	leafCommands(newApp().Commands, nil, func(path []string, c *cli.Command) {
+		if c.Name == engine.ChildCommand || strings.Contains(c.ArgsUsage, "...") {
+			return
+		}
+		tried++
+		usage, _, _ := strings.Cut(c.ArgsUsage, "(")
+		args := append(path[:len(path):len(path)], strings.Fields(usage)...)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // one that begins its work would not end
+		defer cancel()
+		var out, faults strings.Builder
+		app := newApp()
+		app.Writer, app.ErrWriter, app.Reader = &out, &faults, strings.NewReader("")
+		code := run(ctx, app, append([]string{"tillsyn"}, append(args, "stray")...))
+		if said := faults.String(); code != exitUsage || !strings.Contains(said, "argument") && !strings.Contains(said, "stray") || out.Len() > 0 {
+			t.Errorf("%v: exit code %d, %s%s", args, code, out.String(), said)
+		}
+	})
+	if tried < 50 {
+		t.Errorf("only %d commands were tried", tried)
+	}
+	if left, err := filepath.Glob("*"); err != nil || len(left) != 1 {
+		t.Errorf("something was written: %v %v", left, err)
+	}
+}
+
+// TestFlagsComeBeforeArguments holds that no command that takes several arguments takes a flag for one of them.
+func TestFlagsComeBeforeArguments(t *testing.T) {
+	t.Chdir(t.TempDir())
+	try := func(refused bool, args ...string) {
+		t.Helper()
+		out, faults, code := inProcess(t, args...)
+		if got := code == exitUsage && strings.Contains(faults, "flags come before"); got != refused {
+			t.Errorf("%v: exit code %d, %s%s", args, code, out, faults)
+		}
+	}
+	tried := 0
+	leafCommands(newApp().Commands, nil, func(path []string, c *cli.Command) {
+		if strings.Contains(c.ArgsUsage, "...") || len(strings.Fields(c.ArgsUsage)) == 2 {
+			tried++
+			try(true, append(path[:len(path):len(path)], "one", "--json")...)
+			try(true, append(path[:len(path):len(path)], "one", "-"+c.Flags[0].Names()[0]+"=x")...)
+		}
+	})
+	if tried != 9 {
+		t.Errorf("%d commands were tried", tried)
+	}
+	try(true, "import", "a.log", "-f", "squid_native")
+	try(false, "import", "-", "-x.log")
+	try(false, "import", "--", "--x.log", "-f")
+	try(false, "lists", "lookup", "--", "--json")
+	try(false, "parse", "--format", "squid_native", "-")
+}
