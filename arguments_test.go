@@ -84,3 +84,21 @@ func TestFlagsComeBeforeArguments(t *testing.T) {
 	try(false, "lists", "lookup", "--", "--json")
 	try(false, "parse", "--format", "squid_native", "-")
 }
+
+// A demo of no lines would wait for them.
+func TestDemoNeedsLines(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, lines := range []string{"0", "-1"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		var faults strings.Builder
+		app := newApp()
+		app.Writer, app.ErrWriter = &faults, &faults
+		if code := run(ctx, app, []string{"tillsyn", "demo", "--once", "--lines", lines}); code != exitUsage || !strings.Contains(faults.String(), "--lines is "+lines) {
+			t.Errorf("--lines %s: exit code %d, %s", lines, code, faults.String())
+		}
+	}
+	if left, err := filepath.Glob("*"); err != nil || len(left) != 0 {
+		t.Errorf("something was written: %v %v", left, err)
+	}
+}

@@ -84,6 +84,9 @@ func runDemo(ctx context.Context, out, errOut io.Writer, o demoOptions) (err err
 	step := func(format string, args ...any) {
 		fmt.Fprintf(out, "%5.1fs  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 	}
+	if o.lines < 1 {
+		return usageErrorf("--lines is %d; give 1 or more", o.lines)
+	}
 	dir, err := prepareDemoDir(o.dir)
 	if err != nil {
 		return err
