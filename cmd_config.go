@@ -131,7 +131,9 @@ func noArguments(c *cli.Context) error {
 }
 
 // commandName is what the user typed to reach a command, such as config check.
-func commandName(c *cli.Context) string { return strings.TrimPrefix(c.Command.HelpName, c.App.Name+" ") }
+func commandName(c *cli.Context) string {
+	return strings.TrimPrefix(c.Command.HelpName, c.App.Name+" ")
+}
 
 // argumentsOf answers the arguments of a command that takes several. A flag among them would be taken for one of them, so it is
 // refused, unless -- stands before them all.
