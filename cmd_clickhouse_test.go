@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/url"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -34,14 +35,17 @@ func TestClickhouse(t *testing.T) {
 	}
 
 	e := enginetest.Start(t, cfg)
+	if err := engine.Query(t.Context(), e.HTTPAddress(), engine.Owner, ownerPassword(e), "CREATE DATABASE tillsyn", nil); err != nil {
+		t.Fatal(err)
+	}
 	_, password := e.Credentials("query")
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
-		{[]string{"url", dir}, "clickhouse://tillsyn@" + e.Address()},
-		{[]string{"url", dir, "--user=query", "--show-password"}, "clickhouse://query:" + url.QueryEscape(password) + "@" + e.Address()},
-		{[]string{"url", dir, "--http", "--user", "query"}, "http://query@" + e.HTTPAddress()},
+		{[]string{"url", dir}, "clickhouse://tillsyn@" + e.Address() + "/tillsyn"},
+		{[]string{"url", dir, "--user=query", "--show-password"}, "clickhouse://query:" + url.QueryEscape(password) + "@" + e.Address() + "/tillsyn"},
+		{[]string{"url", dir, "--http", "--user", "query"}, "http://query@" + e.HTTPAddress() + "/?database=tillsyn"},
 		{[]string{"shell", dir, "-f", "TSV", "-q", "SELECT 1; SELECT ';' -- a; b\n; SELECT currentUser()"}, "1\n;\ntillsyn"},
 		{[]string{"shell", dir, "-f", "TSV", "-u", "query", "-q", "SELECT currentUser();"}, "query"},
 		{[]string{"shell", dir, "-q", "SELECT 1 AS x FORMAT CSV"}, "1"},
@@ -77,6 +81,63 @@ func TestClickhouse(t *testing.T) {
 	cancel()
 	if err := runClickhouseShell(ctx, strings.NewReader("SELECT 1"), &out, &faults, clickhouseShellOptions{dataDir: cfg.DataDir, user: "query", prompt: true}); err != nil {
 		t.Error("a statement without its end, at the prompt:", err)
+	}
+}
+
+func ownerPassword(e *engine.Engine) string {
+	_, password := e.Credentials(engine.Owner)
+	return password
+}
+
+// TestClickhouseOfTheConfiguration uses a database of another name than the default, and signs in by role.
+func TestClickhouseOfTheConfiguration(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Engine.DataDir, cfg.ClickHouse.Database = enginetest.Config(t, nil).DataDir, "kommun"
+	e, err := startEngine(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Kill)
+	if err := migrateEmbedded(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	text, err := dumpConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(defaultConfigFile, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shell := func(flags ...string) []string { return append([]string{"shell", "-f", "TSV"}, flags...) }
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{shell("-q", "SELECT count() FROM web_hourly"), exitOK, "0"},
+		{shell("-q", "EXISTS TABLE ledger"), exitOK, "1"},
+		{shell("-q", "SELECT currentDatabase(), currentUser()", "--user", "query"), exitOK, "kommun\ttillsyn_query"},
+		{shell("-q", "SELECT currentUser()", "--user", "tillsyn_purge"), exitOK, "tillsyn_purge"},
+		{shell("-q", "SELECT count() FROM web_guest_volume(from = '2026-11-01', to = '2026-11-02', tenant = '')", "--user", "query"), exitOK, "0"},
+		{shell("-q", "SELECT currentDatabase()", "--database", "default"), exitOK, "default"},
+		{shell("-q", "SELECT 1", "--user", "nobody"), exitUsage, `no user "nobody"; it has one for each of owner, dashboards, ingest, purge, query`},
+		{[]string{"url", "--user", "query"}, exitOK, "clickhouse://tillsyn_query@" + e.Address() + "/kommun"},
+		{[]string{"url", "--http"}, exitOK, "http://tillsyn@" + e.HTTPAddress() + "/?database=kommun"},
+		{[]string{"url", "--json"}, exitOK, `"database": "kommun"`},
+		{[]string{"bogus"}, exitUsage, `tillsyn: clickhouse has no command "bogus"; see 'tillsyn clickhouse --help'`},
+	} {
+		if code, out, faults := clickhouseCLI(t, "", c.args...); code != c.code || !strings.Contains(out+faults, c.want) {
+			t.Errorf("%v: %d %q %q", c.args, code, out, faults)
+		}
+	}
+	if err := os.WriteFile(defaultConfigFile, []byte("clickhouse: {addresses: ['db.example:9000'], username: a}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"url"}, shell("-q", "SELECT 1")} {
+		if code, _, faults := clickhouseCLI(t, "", args...); code != exitUsage || !strings.Contains(faults, "nothing is embedded") {
+			t.Errorf("%v with a server: %d %q", args, code, faults)
+		}
 	}
 }
 

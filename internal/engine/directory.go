@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -77,6 +79,9 @@ type Running struct {
 
 // Credentials are the name and password of a user of the running engine; the password is empty if it has no such user.
 func (r *Running) Credentials(user string) (name, password string) { return user, r.passwords[user] }
+
+// Users are the names of the users of the running engine, sorted.
+func (r *Running) Users() []string { return slices.Sorted(maps.Keys(r.passwords)) }
 
 // Find answers the engine that runs on a data directory, or an error that is ErrNotRunning, also where a dead one has left its traces.
 func Find(dataDir string) (*Running, error) {

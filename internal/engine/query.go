@@ -12,23 +12,26 @@ import (
 // is host:port; the answer is tab-separated, or in the format that the statement names. It is for the operator's shell and for the engine's own start and stop; everything else speaks the
 // native protocol. A fault of the statement is the engine's own text.
 func Query(ctx context.Context, address, user, password, statement string, w io.Writer) error {
-	return query(ctx, address, user, password, statement, "", w)
+	return query(ctx, address, user, password, "", statement, "", w)
 }
 
-// Query runs one statement as one of the engine's users and copies the answer to w in a format that ClickHouse knows,
-// such as PrettyCompact, unless the statement names another.
-func (r *Running) Query(ctx context.Context, user, statement, format string, w io.Writer) error {
+// Query runs one statement as one of the engine's users, in a database (empty: the engine's default one), and copies the answer
+// to w in a format that ClickHouse knows, such as PrettyCompact, unless the statement names another.
+func (r *Running) Query(ctx context.Context, user, database, statement, format string, w io.Writer) error {
 	name, password := r.Credentials(user)
-	return query(ctx, r.HTTPAddress, name, password, statement, format, w)
+	return query(ctx, r.HTTPAddress, name, password, database, statement, format, w)
 }
 
-func query(ctx context.Context, address, user, password, statement, format string, w io.Writer) error {
+func query(ctx context.Context, address, user, password, database, statement, format string, w io.Writer) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/", strings.NewReader(statement))
 	if err != nil {
 		return err
 	}
 	request.Header.Set("X-ClickHouse-User", user)
 	request.Header.Set("X-ClickHouse-Key", password)
+	if database != "" {
+		request.Header.Set("X-ClickHouse-Database", database)
+	}
 	if format != "" {
 		request.Header.Set("X-ClickHouse-Format", format)
 	}
