@@ -102,3 +102,23 @@ func TestDemoNeedsLines(t *testing.T) {
 		t.Errorf("something was written: %v %v", left, err)
 	}
 }
+
+// Whoever asks for a command that there is not, or for help for one, is told so alike.
+func TestUnknownCommands(t *testing.T) {
+	for want, lines := range map[string][][]string{
+		"tillsyn: no command is called \"bogus\"; see 'tillsyn help'\n":                 {{"bogus"}, {"help", "bogus"}},
+		"tillsyn: keys has no command \"bogus\"; see 'tillsyn keys --help'\n":           {{"keys", "bogus"}, {"keys", "help", "bogus"}},
+		"tillsyn: keys sign has no command \"bogus\"; see 'tillsyn keys sign --help'\n": {{"keys", "sign", "help", "bogus"}},
+	} {
+		for _, args := range lines {
+			if out, faults, code := inProcess(t, args...); code != exitUsage || faults != want || out != "" {
+				t.Errorf("%v: exit code %d, %s%s", args, code, out, faults)
+			}
+		}
+	}
+	for _, args := range [][]string{{"help"}, {"help", "keys"}, {"keys", "help"}, {"keys", "help", "sign"}, {"clickhouse"}} {
+		if out, faults, code := inProcess(t, args...); code != exitOK || faults != "" || !strings.Contains(out, "USAGE") {
+			t.Errorf("%v: exit code %d, %s%s", args, code, out, faults)
+		}
+	}
+}

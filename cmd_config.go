@@ -118,7 +118,7 @@ secret and no place.`,
 // noSubcommand is the action of a command that only has subcommands.
 func noSubcommand(c *cli.Context) error {
 	if c.Args().Present() {
-		return usageErrorf("%s has no command %q; see 'tillsyn %[1]s --help'", c.Command.Name, c.Args().First())
+		return noSuchCommand(c, c.Args().First())
 	}
 	return cli.ShowSubcommandHelp(c)
 }

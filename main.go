@@ -66,7 +66,7 @@ func newApp() *cli.App {
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usageErrorf("no command is called %q; see 'tillsyn help'", c.Args().First())
+				return noSuchCommand(c, c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
@@ -74,7 +74,19 @@ func newApp() *cli.App {
 		Commands: commands(),
 	}
 	setUsageErrors(app.Commands)
+	// urfave/cli has no way to answer an error of its own to help for a command that there is not.
+	var unknown error
+	app.CommandNotFound = func(c *cli.Context, name string) { unknown = noSuchCommand(c, name) }
+	app.After = func(*cli.Context) error { return unknown }
 	return app
+}
+
+// noSuchCommand says that the command of c has no command of that name.
+func noSuchCommand(c *cli.Context, name string) error {
+	if of := commandName(c); of != c.App.Name {
+		return usageErrorf("%s has no command %q; see 'tillsyn %[1]s --help'", of, name)
+	}
+	return usageErrorf("no command is called %q; see 'tillsyn help'", name)
 }
 
 // setUsageErrors gives every command the same answer to a wrong flag: urfave/cli does not inherit it.
