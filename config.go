@@ -116,8 +116,8 @@ func (c Config) Tenants() []string {
 func (c Config) Validate() error {
 	var faults []error
 	check := func(section string, err error) {
-		for _, e := range leaves(err) {
-			faults = append(faults, &configFault{Section: section, Message: strings.TrimPrefix(e.Error(), section+".")})
+		for _, f := range sectionFaults(section, err) {
+			faults = append(faults, f)
 		}
 	}
 	check("log", c.Log.validate())
@@ -139,13 +139,23 @@ func (c Config) Validate() error {
 		check("kafka", errors.New("topics: belong to ingest.sources, where each has its format"))
 	}
 	if len(c.Kafka.Brokers) > 0 || len(c.Ingest.Sources) > 0 {
-		check("kafka", c.Topics().Validate())
+		var own []error
+		for _, f := range sectionFaults("kafka", c.Topics().Validate()) {
+			if !strings.HasPrefix(f.Message, "topics") {
+				own = append(own, errors.New(f.Message))
+			}
+		}
+		check("kafka", errors.Join(own...))
 		if c.ClickHouse.InsertTimeout >= c.Kafka.SessionTimeout {
 			check("clickhouse", fmt.Errorf("insert_timeout: %v is not below kafka.session_timeout (%v): an insert could outlive its owner",
 				c.ClickHouse.InsertTimeout, c.Kafka.SessionTimeout))
 		}
 	}
-	check("ingest", c.Ingest.Validate(c.Tenants()))
+	sources := c.Ingest.Validate(c.Tenants())
+	check("ingest", sources)
+	if len(c.Kafka.Brokers) > 0 || len(c.Ingest.Sources) > 0 {
+		check("ingest", c.topicFaults(sectionFaults("ingest", sources)))
+	}
 	check("lists", c.Lists.Validate())
 	check("resolve", c.Resolve.Validate())
 	check("statistics", c.Statistics.Validate())
@@ -157,6 +167,26 @@ func (c Config) Validate() error {
 	check("disclosure", c.Disclosure.Validate())
 	if c.Retention.Purge.WithoutKafka && len(c.Ingest.Sources) > 0 {
 		check("retention", errors.New("purge.without_kafka: contradicts ingest.sources, which are Kafka's topics"))
+	}
+	return errors.Join(faults...)
+}
+
+// topicFaults are the faults that Kafka finds in the topics of the sources, under the keys that they have there, without those of
+// keys in which known has a fault.
+func (c Config) topicFaults(known []*configFault) error {
+	var faults []error
+	for _, f := range sectionFaults("kafka", c.Topics().Validate()) {
+		rest, ok := strings.CutPrefix(f.Message, "topics")
+		if !ok {
+			continue
+		}
+		message := "sources" + strings.Replace(rest, "].name:", "].topic:", 1)
+		key, _, _ := strings.Cut(message, ": ")
+		if !slices.ContainsFunc(known, func(k *configFault) bool {
+			return strings.HasPrefix(k.Message, key+":") || strings.HasPrefix(k.Message, key+" ")
+		}) {
+			faults = append(faults, errors.New(message))
+		}
 	}
 	return errors.Join(faults...)
 }
@@ -196,99 +226,76 @@ func (c LogConfig) Logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// A configFault is one thing that is wrong with a configuration.
-type configFault struct {
-	Line    int    `json:"line,omitempty"` // from 1; 0: the fault is in a value that may not be in the file
-	Column  int    `json:"column,omitempty"`
-	Section string `json:"section,omitempty"`
-	Message string `json:"message"`
-}
-
-func (f *configFault) Error() string {
-	text := f.Message
-	if f.Section != "" {
-		text = f.Section + ": " + text
-	}
-	if f.Line > 0 {
-		text = fmt.Sprintf("line %d, column %d: %s", f.Line, f.Column, text)
-	}
-	return text
-}
-
-// leaves answers the errors that were joined into err, in order.
-func leaves(err error) []error {
-	switch e := err.(type) {
-	case nil:
-		return nil
-	case interface{ Unwrap() []error }:
-		var all []error
-		for _, each := range e.Unwrap() {
-			all = append(all, leaves(each)...)
-		}
-		return all
-	default:
-		return []error{err}
-	}
-}
-
 // loadConfig reads the configuration file at path and validates it. An empty path means defaultConfigFile if it is there,
 // else the defaults. Relative paths in the file are relative to the file's folder, also those that the file leaves to
 // their defaults. The error is every fault, joined.
 func loadConfig(path string) (Config, error) {
-	c, err := readConfig(path)
-	if err != nil {
-		return Config{}, err
-	}
-	return c, c.Validate()
-}
-
-// readConfig is loadConfig without Validate.
-func readConfig(path string) (Config, error) {
 	optional := path == ""
 	if optional {
 		path = defaultConfigFile
 	}
 	text, err := os.ReadFile(path)
 	if optional && errors.Is(err, os.ErrNotExist) {
-		return DefaultConfig(), nil
+		c := DefaultConfig()
+		return c, c.Validate()
 	}
 	if err != nil {
 		return Config{}, fmt.Errorf("read the configuration: %w", err)
 	}
-	c, err := parseConfig(text)
+	sections, err := parseSections(text)
+	if err != nil {
+		return Config{}, err
+	}
+	c, err := decodeSections(sections)
 	if err != nil {
 		return Config{}, err
 	}
 	c.relativeTo(filepath.Dir(path))
-	return c, nil
+	err = c.Validate()
+	for _, e := range leaves(err) {
+		if f, ok := errors.AsType[*configFault](e); ok {
+			f.place(sections)
+		}
+	}
+	return c, err
 }
 
-// parseConfig reads YAML over the defaults. Each section is decoded for itself, so that one fault does not hide those of
-// the others.
+// parseConfig reads YAML over the defaults, and does not validate it.
 func parseConfig(text []byte) (Config, error) {
-	c := DefaultConfig()
+	sections, err := parseSections(text)
+	if err != nil {
+		return Config{}, err
+	}
+	return decodeSections(sections)
+}
+
+// parseSections reads the sections of a YAML file.
+func parseSections(text []byte) ([]*ast.MappingValueNode, error) {
 	file, err := parser.ParseBytes(bytes.TrimPrefix(text, []byte("\ufeff")), 0)
 	if err != nil {
-		return Config{}, yamlFault("", err)
+		return nil, yamlFault("", err)
 	}
 	if len(file.Docs) > 1 && file.Docs[1].Body != nil {
-		return Config{}, &configFault{Message: "the file holds more than one YAML document"}
+		return nil, &configFault{Message: "the file holds more than one YAML document"}
 	}
 	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
-		return c, nil
+		return nil, nil
 	}
-	var sections []*ast.MappingValueNode
 	switch body := file.Docs[0].Body.(type) {
 	case *ast.MappingNode:
-		sections = body.Values
+		return body.Values, nil
 	case *ast.MappingValueNode:
-		sections = []*ast.MappingValueNode{body}
+		return []*ast.MappingValueNode{body}, nil
 	case *ast.NullNode, *ast.CommentGroupNode:
-		return c, nil
+		return nil, nil
 	default:
-		return Config{}, &configFault{Line: 1, Column: 1, Message: "the file is not a mapping of sections"}
+		return nil, &configFault{Line: 1, Column: 1, Message: "the file is not a mapping of sections"}
 	}
+}
 
+// decodeSections reads sections over the defaults. Each is decoded for itself, so that one fault does not hide those of the others.
+func decodeSections(sections []*ast.MappingValueNode) (Config, error) {
+	c := DefaultConfig()
 	targets := map[string]any{}
 	var names []string
 	for field, value := range reflect.ValueOf(&c).Elem().Fields() {
@@ -319,24 +326,12 @@ func parseConfig(text []byte) (Config, error) {
 		}
 		decoder := yaml.NewDecoder(strings.NewReader(""), yaml.Strict())
 		if err := decoder.DecodeFromNode(section.Value, target); err != nil {
-			faults = append(faults, yamlFault(name, err))
+			for _, f := range formFaults(name, "", section.Value, reflect.TypeOf(target).Elem(), err) {
+				faults = append(faults, f)
+			}
 		}
 	}
 	return c, errors.Join(faults...)
-}
-
-// yamlFault keeps the place and the message of a YAML error, and drops the source lines that it would print: somebody may
-// have written a secret there.
-func yamlFault(section string, err error) error {
-	f := &configFault{Section: section, Message: err.Error()}
-	var y yaml.Error
-	if errors.As(err, &y) {
-		f.Message = y.GetMessage()
-		if t := y.GetToken(); t != nil && t.Position != nil {
-			f.Line, f.Column = t.Position.Line, t.Position.Column
-		}
-	}
-	return f
 }
 
 // paths are all values of c that name a file or folder.

@@ -208,6 +208,56 @@ func TestConfigFaultsAllAtOnce(t *testing.T) {
 	}
 }
 
+// Every fault is one line with its place, also those of values, and each is there once under a key that the file has.
+func TestConfigFaultsHavePlaces(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want []string
+	}{
+		{"http:\n  listen: nonsense\n", []string{`line 2, column 3: http: listen: "nonsense" is not host:port`}},
+		{"engine: {memory_limit: 1,\n  tcp_port: 70000}\n", []string{"line 1, column 10: engine: memory_limit is 1 bytes", "line 2, column 3: engine: tcp_port is 70000"}},
+		{"kafka:\n  brokers:\n    - b:1\n    - c\n", []string{"line 4, column 7: kafka: brokers[1]: not host:port", "line 1, column 1: kafka: cluster: give the cluster a name", "ingest: sources: name at least one"}},
+		{"kafka: {brokers: ['b:1'], cluster: c}\ningest:\n  sources:\n    - {topic: t, tenant: default, format: squid_native}\n    - {topic: t, tenant: default, format: squid_native}\n" +
+			"    - tenant: nobody\n      topic: a b\n      format: squid_common\n      time_zone: Mars\n      epoch: x y\n",
+			[]string{`line 5, column 8: ingest: sources[1].topic: "t" is named twice`, `line 6, column 7: ingest: sources[2]: tenant: "nobody" is not one of the configured tenants: default`,
+				`line 9, column 7: ingest: sources[2]: time_zone: "Mars"`, "line 7, column 7: ingest: sources[2].topic: Kafka allows", "line 10, column 7: ingest: sources[2].epoch: must be a number"}},
+		{"kafka: {brokers: ['b:1'], cluster: c}\n", []string{"ingest: sources: name at least one"}},
+		{"lists:\n  lists:\n    - {name: a, source: x, category: ads}\n    - {name: b,\n       source: x, category: nope}\n  overrides:\n    - category: ads\n      domain: com\n      reason: r\n",
+			[]string{`line 4, column 8: lists: lists[1] (b): category "nope" is not known`, "line 8, column 7: lists: overrides[0]: domain: com is a public suffix"}},
+		{"audit: {witness: {witnesses: [{url: x, key: y}]}}\n", []string{"line 1, column 32: audit: witness.witnesses[0].url", "line 1, column 40: audit: witness.witnesses[0].key: the audit log's key cannot be used: it is not of the form"}},
+		{"retention:\n  mail: &k {days: 1000}\n  web: *k\n", []string{"line 3, column 3: retention: web.days: 1000 is not between", "line 2, column 13: retention: mail.days: 1000 is not between"}},
+		{"engine:\n  memory_limit: much\n  tcp_port: 99999999999999999999\n  start_timeout: soon\n", []string{"line 2, column 17: engine: memory_limit: a whole number is needed",
+			"line 3, column 13: engine: tcp_port: the number is too large", "line 4, column 18: engine: start_timeout: a duration is needed"}},
+		{"kafka:\n  brokers: a\n  tls: {enabled: maybe}\n  x: y\n", []string{"line 2, column 12: kafka: brokers: a list is needed", "line 3, column 18: kafka: tls.enabled: true or false is needed", `line 4, column 3: kafka: unknown field "x"`}},
+		{"lists:\n  classes: {ads: loud}\n  max_shrink: a\n  lists: [{name: [x]}]\n", []string{`line 2, column 18: lists: classes.ads: "loud" is no class`, "line 3, column 15: lists: max_shrink: a number is needed", "line 4, column 18: lists: lists[0].name: text is needed"}},
+		{"retention: {web: {days: x, foo: 1}, purge: {run_at: x}}\n", []string{"column 25: retention: web.days: a whole number", `column 28: retention: unknown field "foo"`, `column 45: retention: unknown field "run_at"`}},
+		{"resolve:\n  refresh: &r x\n  tenants: [*r]\n", []string{"resolve: "}},
+	} {
+		path := writeConfig(t, c.text)
+		_, out, _ := runTillsyn(t, "--config", path, "config", "check", "--json")
+		var answer struct{ Faults []configFault }
+		if err := json.Unmarshal([]byte(out), &answer); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, f := range answer.Faults {
+			got = append(got, f.Error())
+		}
+		same := len(got) == len(c.want)
+		for _, want := range c.want {
+			same = same && slices.ContainsFunc(got, func(s string) bool {
+				return strings.HasPrefix(s, want) || !strings.HasPrefix(want, "line") && strings.Contains(s, want)
+			})
+		}
+		if !same {
+			t.Errorf("%s\n%s\nwant\n%s", c.text, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+		}
+		if _, _, faults := runTillsyn(t, "--config", path, "config", "check"); len(got) > 1 && (!strings.Contains(faults, fmt.Sprintf("has %d faults", len(got))) || strings.Count(faults, "\n") != len(got)+1) {
+			t.Errorf("%s\nin words: %s", c.text, faults)
+		}
+	}
+}
+
 func TestConfigInit(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if code, _, errs := runTillsyn(t, "config", "check"); code != exitOK {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"tillsyn/ingest/parse"
@@ -25,7 +26,7 @@ type Source struct {
 	Topic    string `yaml:"topic"` // Kafka topic
 	Epoch    string `yaml:"epoch"` // which life of the topic, where Kafka gives topics no id; empty: Kafka's topic id
 	Tenant   string `yaml:"tenant"`
-	Format   string `yaml:"format"`    // a name of 'tillsyn parse --formats'
+	Format   string `yaml:"format"`    // a name of parse.Formats
 	TimeZone string `yaml:"time_zone"` // of times that name none; empty: refused by formats that need it
 
 	Logformat       string   `yaml:"logformat"` // what a file can't say: see package parse
@@ -86,7 +87,7 @@ func (s Source) Validate(tenants []string) error {
 		known = known || t == s.Tenant
 	}
 	if !known {
-		errs = append(errs, fmt.Errorf("tenant: %q is not one of the configured tenants %q", s.Tenant, tenants))
+		errs = append(errs, fmt.Errorf("tenant: %q is not one of the configured tenants: %s", s.Tenant, strings.Join(tenants, ", ")))
 	}
 	if _, err := s.parser(time.Now); err != nil {
 		errs = append(errs, err)

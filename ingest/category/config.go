@@ -102,10 +102,10 @@ func (c Config) Validate() error {
 		seen[b.Name] = true
 	}
 	for i, l := range c.Lists {
-		where := fmt.Sprintf("lists: %s", l.Name)
+		where := fmt.Sprintf("lists[%d] (%s)", i, l.Name)
 		switch {
 		case !listName.MatchString(l.Name):
-			where = fmt.Sprintf("lists: number %d", i+1)
+			where = fmt.Sprintf("lists[%d]", i)
 			fault("%s: %q is no list name: use lower case letters, digits, '-', '_' and '.'", where, l.Name)
 		case seen[l.Name]:
 			fault("%s: the name is taken", where)
@@ -139,7 +139,7 @@ func (c Config) Validate() error {
 	}
 	taken := make(map[string]bool)
 	for i, o := range c.Overrides {
-		where := fmt.Sprintf("overrides: number %d", i+1)
+		where := fmt.Sprintf("overrides[%d]", i)
 		name, err := Canonical(o.Domain)
 		switch {
 		case err != nil:

@@ -466,8 +466,8 @@ func TestValidateNamesAllFaults(t *testing.T) {
 	}
 	for _, want := range []string{
 		"refresh:", "timeout:", "max_bytes:", "max_shrink:", `"Bad Name"`, "classes: x:", `"UPPER"`, "source is missing", `category "adds" is not known`,
-		"the name is taken", "only https and http", `format "what"`, "lists: tillsyn-protected: the name is taken", "not 64 hexadecimal", "lists: plain-http: source: http can be changed",
-		"exclude each other", `category "nothing"`, `category "adz"`, "reason is missing", "se is a public suffix", "overrides: number 3: domain", "a.example occurs twice",
+		"the name is taken", "only https and http", `format "what"`, "lists[3] (tillsyn-protected): the name is taken", "not 64 hexadecimal", "lists[4] (plain-http): source: http can be changed",
+		"exclude each other", `category "nothing"`, `category "adz"`, "reason is missing", "se is a public suffix", "overrides[2]: domain", "a.example occurs twice",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no word of %s in:\n%v", want, err)
