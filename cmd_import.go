@@ -119,7 +119,7 @@ func importSource(c *cli.Context, cfg Config) (ingest.Source, error) {
 	}
 	s.Topic = "file"
 	if err := s.Validate(tenants); err != nil {
-		return s, usageErrorf("%w", err)
+		return s, formatError(err)
 	}
 	return s, nil
 }

@@ -153,6 +153,7 @@ func TestListsUsage(t *testing.T) {
 		{[]string{"lookup", "--file", file, "a.example"}, exitFault, "damaged"},
 		{[]string{"compile", "nonsense=" + file}, exitUsage, `category "nonsense" is not known`},
 		{[]string{"compile", file}, exitFault, "needs a category"},
+		{[]string{"compile", "ads=" + filepath.Join(t.TempDir(), "nofile")}, exitFault, "list nofile: the source can't be read: no such file or directory"},
 		{[]string{"compile", "--format", "odd", file}, exitUsage, "is no list format"},
 		{[]string{"compile", "--builtin"}, exitUsage, "named on the command line"},
 		{[]string{"update", "x"}, exitUsage, "no arguments"},

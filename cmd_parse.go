@@ -21,6 +21,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"tillsyn/ingest"
 	"tillsyn/ingest/parse"
 )
 
@@ -69,17 +70,41 @@ func parseHelp() string {
 	var b strings.Builder
 	b.WriteString("One JSON object per event goes to standard output, with the names of the Elastic Common Schema; a field that the\n" +
 		"line does not have is absent. Lines that can't be read go to standard error as JSON: file, line, reason, field, and\n" +
-		"never a byte of the line. Empty lines and # comments are neither.\n\n" +
+		"never a byte of the line. Empty lines and # comments are neither. A file may be packed with gzip or zstd.\n\n" +
 		"The format auto looks at the first lines and says on standard error which format it took, and why.\n\n" +
 		"Exit code: 0 when anything was read or there was nothing to read, 3 when every line was rejected or auto found no format.\n\nFormats:\n")
 	for _, f := range parse.Formats() {
 		fmt.Fprintf(&b, "  %-18s %s", f.Name, f.About)
 		if len(f.Needs) > 0 {
-			fmt.Fprintf(&b, " (needs --%s)", strings.ReplaceAll(strings.Join(f.Needs, ", --"), "_", "-"))
+			var flags []string
+			for _, need := range f.Needs {
+				flags = append(flags, needFlag(need))
+			}
+			fmt.Fprintf(&b, " (needs %s)", strings.Join(flags, ", "))
 		}
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// needFlag is the flag that gives a need of a format.
+func needFlag(need string) string {
+	if need == parse.NeedZone {
+		return "--tz"
+	}
+	return "--" + strings.ReplaceAll(need, "_", "-")
+}
+
+// formatError is a usage error of all that is wrong with how a format was asked for, in the names of the flags.
+func formatError(err error) error {
+	var faults []string
+	for _, e := range leaves(err) {
+		if option, ok := errors.AsType[*parse.OptionError](e); ok {
+			e = errors.New(option.Call(needFlag(option.Option)))
+		}
+		faults = append(faults, e.Error())
+	}
+	return usageErrorf("%s", strings.Join(faults, "; "))
 }
 
 // commaList splits a comma-separated flag; nil for an empty one.
@@ -123,7 +148,7 @@ func runParse(ctx context.Context, in io.Reader, out, faults io.Writer, o parseO
 	}
 	parser, err := parse.New(o.Options)
 	if err != nil {
-		return usageErrorf("%w", err)
+		return formatError(err)
 	}
 	if o.explain {
 		return explainLine(in, out, parser, o)
@@ -168,8 +193,13 @@ func readRecords(in io.Reader, name string, each func(number int, record []byte)
 		defer file.Close()
 		in = file
 	}
+	text, _, err := ingest.Unpack(in)
+	if err != nil {
+		return fmt.Errorf("read log %s: %w", name, err)
+	}
+	defer text.Close()
 	var fault error
-	err := parse.Records(in, func(number int, record []byte) error {
+	err = parse.Records(text, func(number int, record []byte) error {
 		fault = each(number, record)
 		return fault
 	})
@@ -196,7 +226,11 @@ func detectFormat(in io.Reader, explain io.Writer, name string) (format string, 
 		defer file.Close()
 		source = file
 	}
-	head := bufio.NewReaderSize(source, detectBytes)
+	text, _, err := ingest.Unpack(source)
+	if err != nil {
+		return "", in, fmt.Errorf("read log %s: %w", name, err)
+	}
+	head := bufio.NewReaderSize(text, detectBytes)
 	if rest = in; name == "-" {
 		rest = head
 	}

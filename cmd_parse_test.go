@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 )
 
 // runParseCommand runs 'tillsyn parse' as a user does.
@@ -109,6 +113,67 @@ func TestParseExitCodes(t *testing.T) {
 				t.Errorf("code %d, want %d\n%s%s", code, c.code, out, faults)
 			}
 		})
+	}
+}
+
+// What import can read, parse can show.
+func TestParseReadsPackedFiles(t *testing.T) {
+	var gz, zs bytes.Buffer
+	g := gzip.NewWriter(&gz)
+	z, err := zstd.NewWriter(&zs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []io.WriteCloser{g, z} {
+		if _, err := io.WriteString(w, strings.Repeat(nativeLine, 100)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, packed := range map[string]string{"a.gz": gz.String(), "a.zst": zs.String()} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(packed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			stdin string
+			args  []string
+			want  int
+		}{
+			{"", []string{"--format", "squid_native", path}, 100},
+			{packed, []string{"--format", "squid_native", "-"}, 100},
+			{"", []string{"--format", "auto", path}, 100},
+			{packed, []string{"--format", "auto", "-"}, 100},
+			{"", []string{"--format", "squid_native", "--explain", "--line", "99", path}, 1},
+		} {
+			if code, out, faults := runParseCommand(t, c.stdin, c.args...); code != exitOK || strings.Count(out, "www.example.se") != c.want {
+				t.Errorf("%s, %v: code %d, %d events, %s", name, c.args, code, strings.Count(out, "www.example.se"), faults)
+			}
+		}
+	}
+	broken := filepath.Join(t.TempDir(), "broken.gz")
+	if err := os.WriteFile(broken, gz.Bytes()[:gz.Len()/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, faults := runParseCommand(t, "", "--format", "squid_native", broken); code != exitFault || !strings.Contains(faults, "broken.gz") {
+		t.Errorf("a broken one: code %d, %s", code, faults)
+	}
+}
+
+// What is wrong with the options is told in the names of the flags.
+func TestParseNamesFlags(t *testing.T) {
+	for want, args := range map[string][]string{
+		"format squid_logformat needs --logformat":                                  {"--format", "squid_logformat", "-"},
+		"can't use --columns: leave it out; format squid_native can't use --layout": {"--format", "squid_native", "--columns", "a", "--layout", "b", "-"},
+	} {
+		if code, _, faults := runParseCommand(t, "", args...); code != exitUsage || !strings.Contains(faults, want) {
+			t.Errorf("%v: code %d, %s", args, code, faults)
+		}
+		if _, faults, code := inProcess(t, append([]string{"import"}, args...)...); code != exitUsage || !strings.Contains(faults, want) {
+			t.Errorf("import %v: code %d, %s", args, code, faults)
+		}
 	}
 }
 

@@ -162,34 +162,38 @@ func (f *File) open() error {
 		r, f.closer = file, file
 	}
 	f.raw = &countingReader{r: r}
-	packed := bufio.NewReaderSize(f.raw, 256<<10)
-	magic, err := packed.Peek(4)
-	if err != nil && err != io.EOF {
+	text, packed, err := Unpack(f.raw)
+	if err != nil {
 		f.closer.Close()
 		return fmt.Errorf("read %s: %w", f.path, err)
 	}
-	f.pos, f.ended = 0, false
+	f.pos, f.ended, f.tail = 0, false, f.tail || packed
+	f.text, f.closer = parse.NewCutter(text), closers{text, f.closer}
+	return nil
+}
+
+// Unpack answers what r holds, unpacked where it is packed with gzip or zstd, and whether it is. To close it does not close r.
+func Unpack(r io.Reader) (text io.ReadCloser, packed bool, err error) {
+	b := bufio.NewReaderSize(r, 256<<10)
+	magic, err := b.Peek(4)
+	if err != nil && err != io.EOF {
+		return nil, false, err
+	}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}): // RFC 1952
-		z, err := gzip.NewReader(packed)
+		z, err := gzip.NewReader(b)
 		if err != nil {
-			f.closer.Close()
-			return fmt.Errorf("unpack %s: %w", f.path, err)
+			return nil, true, fmt.Errorf("unpack: %w", err)
 		}
-		f.text, f.tail = parse.NewCutter(z), true
+		return z, true, nil
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}): // RFC 8878
-		z, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
+		z, err := zstd.NewReader(b, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(256<<20))
 		if err != nil {
-			f.closer.Close()
-			return fmt.Errorf("unpack %s: %w", f.path, err)
+			return nil, true, fmt.Errorf("unpack: %w", err)
 		}
-		file := f.closer
-		f.closer = closers{z.IOReadCloser(), file}
-		f.text, f.tail = parse.NewCutter(z), true
-	default:
-		f.text = parse.NewCutter(packed)
+		return z.IOReadCloser(), true, nil
 	}
-	return nil
+	return io.NopCloser(b), false, nil
 }
 
 type closers []io.Closer

@@ -507,7 +507,7 @@ func withoutPlace(err error) error {
 	}
 	var p *fs.PathError
 	if errors.As(err, &p) && !errors.Is(err, errBroken) {
-		return fmt.Errorf("%s: %w", p.Op, p.Err)
+		return fmt.Errorf("the source can't be read: %w", p.Err)
 	}
 	return err
 }

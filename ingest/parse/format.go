@@ -79,8 +79,24 @@ func Formats() []FormatInfo {
 	return list
 }
 
+// An OptionError is an option, one of the Need constants, that a format needs and lacks, or has and can't use.
+type OptionError struct {
+	Format, Option string
+	Needed         bool
+}
+
+func (e *OptionError) Error() string { return e.Call(e.Option) }
+
+// Call is Error with the name that the user knows the option by.
+func (e *OptionError) Call(option string) string {
+	if e.Needed {
+		return fmt.Sprintf("format %s needs %s", e.Format, option)
+	}
+	return fmt.Sprintf("format %s can't use %s: leave it out", e.Format, option)
+}
+
 // New makes the parser of a format. An error tells all that is wrong with the options at once: a format that does not
-// exist, an option that the format needs and lacks, one that it can't use, a logformat that can't be compiled. Zone and
+// exist, an option that the format needs and lacks, one that it can't use (each an [OptionError]), a logformat that can't be compiled. Zone and
 // InternalDomains may always be given, as they describe the source and not the format.
 func New(o Options) (Parser, error) {
 	var f format
@@ -108,9 +124,9 @@ func New(o Options) (Parser, error) {
 		needs, takes := slices.Contains(f.Needs, option.name), slices.Contains(f.Takes, option.name)
 		switch {
 		case needs && !option.given:
-			faults = append(faults, fmt.Errorf("format %s needs %s", f.Name, option.name))
+			faults = append(faults, &OptionError{f.Name, option.name, true})
 		case option.given && !needs && !takes && !option.loose:
-			faults = append(faults, fmt.Errorf("format %s can't use %s: leave it out", f.Name, option.name))
+			faults = append(faults, &OptionError{f.Name, option.name, false})
 		}
 	}
 	if len(faults) > 0 {

@@ -40,7 +40,7 @@ func TestMissingLibrary(t *testing.T) {
 	if err := os.WriteFile(cfg.Library, []byte("not a library"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := engine.Start(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "load the library") {
+	if _, err := engine.Start(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), ": load the library") || strings.Count(err.Error(), "engine:") != 1 {
 		t.Errorf("a file that is not a library: %v", err)
 	}
 
