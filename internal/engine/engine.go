@@ -223,7 +223,7 @@ func (e *Engine) startFault(err error) error {
 	case <-time.After(time.Second):
 	}
 	words, _, _ := strings.Cut(e.tail.String(), ", Stack trace (when")
-	words, _, _ = strings.Cut(words, "\ngoroutine ") // what Go adds of itself when the library falls
+	words, _, _ = strings.Cut(words, "\ngoroutine ")                                                  // what Go adds of itself when the library falls
 	words = strings.TrimPrefix(strings.TrimPrefix(strings.TrimSpace(words), "tillsyn: "), "engine: ") // the child is this program, and names itself
 	if strings.Contains(words, "Address already in use") {
 		return fmt.Errorf("%w: %s", ErrPortInUse, words)
