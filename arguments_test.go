@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +122,48 @@ func TestUnknownCommands(t *testing.T) {
 	for _, args := range [][]string{{"help"}, {"help", "keys"}, {"keys", "help"}, {"keys", "help", "sign"}, {"clickhouse"}} {
 		if out, faults, code := inProcess(t, args...); code != exitOK || faults != "" || !strings.Contains(out, "USAGE") {
 			t.Errorf("%v: exit code %d, %s%s", args, code, out, faults)
+		}
+	}
+}
+
+// What a machine may want to read, it can have as JSON.
+func TestAnswersInJSON(t *testing.T) {
+	config, dir, vkey := auditLog(t)
+	out := filepath.Join(t.TempDir(), "town")
+	_, watched, _ := runTillsyn(t, "--config", config, "config", "watched")
+	for _, c := range []struct {
+		args []string
+		want map[string]any
+	}{
+		{[]string{"config", "watched"}, map[string]any{"digest": watchedDigest(watched)}},
+		{[]string{"audit", "key"}, map[string]any{"deployment": "kommun.example", "key": vkey}},
+		{[]string{"audit", "prove", "1/2"}, map[string]any{"segment": 1.0, "index": 2.0}},
+		{[]string{"keys", "init", "--tenant", "norrbo"}, map[string]any{"tenant": "norrbo", "deployment": "kommun.example"}},
+		{[]string{"generate", "--out", out, "--lines", "20", "--people", "500"}, map[string]any{"folder": out, "lines": 20.0, "formats": []any{"squid_native"}}},
+	} {
+		code, text, faults := runTillsyn(t, slices.Concat([]string{"--config", config}, c.args, []string{"--json"})...)
+		var got map[string]any
+		if err := json.Unmarshal([]byte(text), &got); err != nil || code != exitOK || faults != "" {
+			t.Errorf("%v: exit code %d, %s%s: %v", c.args, code, text, faults, err)
+		}
+		for key, want := range c.want {
+			if !reflect.DeepEqual(got[key], want) {
+				t.Errorf("%v: %s is %v, want %v", c.args, key, got[key], want)
+			}
+		}
+		if proof, ok := got["proof"].(string); ok {
+			path := filepath.Join(t.TempDir(), "proof")
+			if err := os.WriteFile(path, []byte(proof), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if code, out, faults := runTillsyn(t, "audit", "check-proof", path, "--key", vkey); code != exitOK {
+				t.Errorf("the proof in JSON: %d %s%s", code, out, faults)
+			}
+		}
+	}
+	for _, args := range [][]string{{"generate", "--out", "-", "--json"}, {"audit", "prove", "--dir", dir, "--key", vkey, "--output", out, "--json", "1/2"}} {
+		if code, text, faults := runTillsyn(t, args...); code != exitUsage || text != "" {
+			t.Errorf("%v: exit code %d, %s%s", args, code, text, faults)
 		}
 	}
 }

@@ -81,14 +81,18 @@ rule does not allow, is named.`,
 whoever has it and the key needs neither the log nor tillsyn (it is a C2SP tlog-proof).
 
 Exit codes: 0 done, 1 fault, 2 wrong flags, 3 the record does not verify.`,
-				Flags: with(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "-", Usage: "where to write it, a `FILE` that does not exist yet (- is standard output)"}),
+				Flags: with(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "-", Usage: "where to write it, a `FILE` that does not exist yet (- is standard output)"},
+					&cli.BoolFlag{Name: "json", Usage: "print the proof and its place as JSON"}),
 				Action: func(c *cli.Context) error {
 					position, err := oneArgument(c, "INDEX")
 					if err != nil {
 						return err
 					}
+					if c.Bool("json") && c.String("output") != "-" {
+						return usageErrorf("--json contradicts --output: the file is the proof itself")
+					}
 					return withRecord(c, func(files fs.FS, trust audit.Trust) error {
-						return runAuditProve(c.App.Writer, files, trust, position, c.String("output"))
+						return runAuditProve(c.App.Writer, files, trust, position, c.String("output"), c.Bool("json"))
 					})
 				},
 			},
@@ -215,6 +219,7 @@ Exit codes: 0 done or the clock agrees, 1 fault, 2 wrong flags, 3 it does not ag
 			{
 				Name: "key", Usage: "print the log's public key, to give to whoever shall verify",
 				Description: "Give it on paper, once, before they need it. Exit codes: 0 done, 1 there is no key yet, 2 wrong configuration.",
+				Flags:       []cli.Flag{asJSON},
 				Action: func(c *cli.Context) error {
 					if err := noArguments(c); err != nil {
 						return err
@@ -226,6 +231,12 @@ Exit codes: 0 done or the clock agrees, 1 fault, 2 wrong flags, 3 it does not ag
 					trust, err := audit.TrustOf(config.Audit)
 					if err != nil {
 						return err
+					}
+					if c.Bool("json") {
+						return printJSON(c.App.Writer, struct {
+							Deployment string `json:"deployment"`
+							Key        string `json:"key"`
+						}{config.Audit.Deployment, trust.Key()})
 					}
 					_, err = fmt.Fprintln(c.App.Writer, trust.Key())
 					return err
@@ -617,7 +628,7 @@ func auditDash(s string) string {
 	return s
 }
 
-func runAuditProve(w io.Writer, files fs.FS, trust audit.Trust, position, output string) error {
+func runAuditProve(w io.Writer, files fs.FS, trust audit.Trust, position, output string, asJSON bool) error {
 	p, err := audit.ParsePosition(position)
 	if !strings.Contains(position, "/") {
 		// The last segment is where an index alone belongs.
@@ -635,6 +646,12 @@ func runAuditProve(w io.Writer, files fs.FS, trust audit.Trust, position, output
 	proof, err := audit.NewReader(files, trust).Prove(p)
 	if err != nil {
 		return auditError(err)
+	}
+	if asJSON {
+		return printJSON(w, struct {
+			audit.Position
+			Proof string `json:"proof"` // what check-proof takes
+		}{p, string(proof.Encode())})
 	}
 	if output == "-" {
 		_, err = w.Write(proof.Encode())

@@ -85,6 +85,7 @@ func configCommand() *cli.Command {
 				Name: "watched", Usage: "say what is watched, how it is shown and how long it is kept",
 				Description: `These are the words that 'tillsyn serve' and 'tillsyn purge' put on record whenever they have changed. They name no person, no
 secret and no place.`,
+				Flags: []cli.Flag{asJSON},
 				Action: func(c *cli.Context) error {
 					if err := noArguments(c); err != nil {
 						return err
@@ -93,7 +94,14 @@ secret and no place.`,
 					if err != nil {
 						return err
 					}
-					_, err = io.WriteString(c.App.Writer, watched(config))
+					text := watched(config)
+					if c.Bool("json") {
+						return printJSON(c.App.Writer, struct {
+							Digest  string   `json:"digest"` // as the record has it
+							Watched []string `json:"watched"`
+						}{watchedDigest(text), strings.Split(strings.TrimSuffix(text, "\n"), "\n")})
+					}
+					_, err = io.WriteString(c.App.Writer, text)
 					return err
 				},
 			},

@@ -40,12 +40,13 @@ func generateCommand() *cli.Command {
 			&cli.Float64Flag{Name: "bad", Usage: "make a `SHARE` of the lines of proxies malformed, such as 0.001"},
 			&cli.Float64Flag{Name: "latin1", Usage: "write a `SHARE` of the user names and subjects outside ASCII in ISO 8859-1"},
 			&cli.BoolFlag{Name: "truth", Value: true, Usage: "write the truth; --truth=false leaves it out"},
+			&cli.BoolFlag{Name: "json", Usage: "print what was written as JSON"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usageErrorf("generate takes no arguments, only flags; the folder is --out DIR")
 			}
-			o := generateOptions{out: c.String("out"), formats: c.String("format"), truth: c.Bool("truth"), now: time.Now}
+			o := generateOptions{out: c.String("out"), formats: c.String("format"), truth: c.Bool("truth"), json: c.Bool("json"), now: time.Now}
 			o.Config = synthetic.Config{
 				Seed: c.Uint64("seed"), People: c.Int("people"), From: c.String("from"), Days: d.Days, Lines: d.Lines,
 				Shards: c.Int("shards"), Bad: c.Float64("bad"), Latin1: c.Float64("latin1"),
@@ -68,6 +69,7 @@ type generateOptions struct {
 	out              string // folder, or "-"
 	formats          string
 	truth            bool
+	json             bool // say on stdout what was written
 	now              func() time.Time
 }
 
@@ -152,6 +154,9 @@ func runGenerate(ctx context.Context, stdout, log io.Writer, o generateOptions) 
 	if len(formats) == 0 {
 		return usageErrorf("--format names no format")
 	}
+	if o.out == "-" && o.json {
+		return usageErrorf("--out - writes the log and nothing else: leave --json out")
+	}
 	if o.out == "-" && len(formats) > 1 {
 		return usageErrorf("--out - writes one format, not %d", len(formats))
 	}
@@ -219,6 +224,19 @@ func runGenerate(ctx context.Context, stdout, log io.Writer, o generateOptions) 
 	}
 	if err := writeGenerated(m, formats, o); err != nil {
 		return err
+	}
+	if o.json {
+		var names []string
+		for _, f := range formats {
+			names = append(names, f.Name)
+		}
+		return printJSON(stdout, struct {
+			Folder  string   `json:"folder"`
+			About   string   `json:"about"`
+			Formats []string `json:"formats"`
+			Lines   int64    `json:"lines"` // of all formats
+			Seconds float64  `json:"seconds"`
+		}{o.out, m.Describe(), names, lines, took.Seconds()})
 	}
 	fmt.Fprintf(log, "%s: %d lines in %d format(s) in %.2f s, %.2f million lines a second\n",
 		m.Describe(), lines, len(formats), took.Seconds(), float64(lines)/1e6/max(took.Seconds(), 1e-9))

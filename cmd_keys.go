@@ -56,7 +56,7 @@ fingerprints read to each other over the telephone. 'keys status' says at any ti
 		Subcommands: []*cli.Command{
 			{
 				Name: "init", Usage: "make the gate's files and begin the ceremony of a tenant",
-				Flags: with(common, one(&cli.StringFlag{Name: "suite", Value: string(seal.X25519), Usage: "x25519, or mlkem768-x25519 against quantum computers of later"})),
+				Flags: with(common, one(&cli.StringFlag{Name: "suite", Value: string(seal.X25519), Usage: "x25519, or mlkem768-x25519 against quantum computers of later"}, &cli.BoolFlag{Name: "json", Usage: "answer in JSON"})),
 				Action: func(c *cli.Context) error {
 					if err := noArguments(c); err != nil {
 						return err
@@ -65,7 +65,18 @@ fingerprints read to each other over the telephone. 'keys status' says at any ti
 					if err != nil {
 						return err
 					}
-					return k.alone(c.Context, func() error { return k.begin(seal.Suite(c.String("suite"))) })
+					if c.Bool("json") {
+						k.out = io.Discard
+					}
+					if err := k.alone(c.Context, func() error { return k.begin(seal.Suite(c.String("suite"))) }); err != nil || !c.Bool("json") {
+						return err
+					}
+					return printJSON(c.App.Writer, struct {
+						Tenant     string `json:"tenant"`
+						Deployment string `json:"deployment"`
+						Gate       string `json:"gate"`   // the file of the gate's keys
+						Lookup     string `json:"lookup"` // the file of the lookup key
+					}{k.name, k.deployment, k.gate, k.lookup})
 				},
 			},
 			{
@@ -357,7 +368,7 @@ func ceremonyOf(c *cli.Context, isNew bool) (*ceremony, error) {
 			names = config.Tenants()
 		}
 		if len(names) != 1 {
-			return nil, usageErrorf("--tenant says which of %d tenants: %v", len(names), names)
+			return nil, usageErrorf("--tenant says which of %d tenants it is: %s", len(names), orNone(names))
 		}
 		k.name = names[0]
 	}

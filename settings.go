@@ -56,6 +56,9 @@ func watched(cfg Config) string {
 	return strings.Join(slices.Compact(lines), "\n") + "\n"
 }
 
+// watchedDigest is what the record says of a text of watched.
+func watchedDigest(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text))) }
+
 func orAll(list []string) string {
 	if len(list) == 0 {
 		return "all"
@@ -77,7 +80,7 @@ const maxWatched = 24 << 10
 // change takes effect with what is started after it, so it is noted first.
 func noteSettings(ctx context.Context, log *audit.Log, part string, cfg Config) error {
 	text := watched(cfg)
-	digest := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))
+	digest := watchedDigest(text)
 	entries, err := log.Entries(ctx)
 	if err != nil {
 		return fmt.Errorf("note the settings: %w", err)
