@@ -34,7 +34,7 @@ const (
 // A Config says where the embedded engine keeps its data and what it may take.
 type Config struct {
 	DataDir      string          `yaml:"data_dir"`      // everything the engine keeps; made with mode 0700
-	Library      string          `yaml:"library"`       // path of libchdb.so; empty: TILLSYN_CHDB_LIBRARY, then node_modules
+	Library      string          `yaml:"library"`       // path of libchdb.so; empty: TILLSYN_CHDB_LIBRARY, then node_modules above the program
 	MemoryLimit  int64           `yaml:"memory_limit"`  // bytes, for the whole server; a query beyond it fails, the server stays
 	TCPPort      int             `yaml:"tcp_port"`      // native protocol, on loopback; 0: any free one
 	HTTPPort     int             `yaml:"http_port"`     // HTTP interface, on loopback; 0: any free one

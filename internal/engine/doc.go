@@ -37,7 +37,7 @@
 // package-lock.json with its integrity hash. The packages that its makers name for linux arm64 and macOS are not in the
 // registry (November 2026): there, and on musl, Start fails with [ErrNoLibrary] unless [Config.Library] or
 // TILLSYN_CHDB_LIBRARY names a libchdb 26.7 built for the machine; or use a ClickHouse server. It is looked for in that
-// order, then in the nearest node_modules above the working directory, then above the executable.
+// order, then in the nearest node_modules above the executable; never above the working directory, which may be anybody's.
 //
 // # The data directory
 //

@@ -11,7 +11,8 @@ import (
 const libraryEnv = "TILLSYN_CHDB_LIBRARY"
 
 // findLibrary answers the absolute path of libchdb.so: the one named, else the environment's, else the one in the
-// nearest node_modules of the working directory, the executable's directory and all their parents.
+// nearest node_modules of the executable's directory and its parents. The working directory may be anybody's, and what is
+// loaded runs as this process.
 func findLibrary(named string) (string, error) {
 	if named == "" {
 		named = os.Getenv(libraryEnv)
@@ -27,27 +28,20 @@ func findLibrary(named string) (string, error) {
 		return "", fmt.Errorf("%w: no package of it is published for %s/%s: name your own libchdb.so 26.7 with library or %s, or use a ClickHouse server",
 			ErrNoLibrary, runtime.GOOS, runtime.GOARCH, libraryEnv)
 	}
-	var starts []string
-	if wd, err := os.Getwd(); err == nil {
-		starts = append(starts, wd)
+	program, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrNoLibrary, err)
 	}
-	if exe, err := os.Executable(); err == nil {
-		starts = append(starts, filepath.Dir(exe))
-	}
-	for _, dir := range starts {
-		for {
-			path := filepath.Join(dir, "node_modules", tail, "libchdb.so")
-			if readable(path) == nil {
-				return path, nil
-			}
-			parent := filepath.Dir(dir)
-			if parent == dir {
-				break
-			}
-			dir = parent
+	for dir := filepath.Dir(program); ; dir = filepath.Dir(dir) {
+		path := filepath.Join(dir, "node_modules", tail, "libchdb.so")
+		if readable(path) == nil {
+			return path, nil
+		}
+		if dir == filepath.Dir(dir) {
+			break
 		}
 	}
-	return "", fmt.Errorf("%w in any node_modules: run 'make setup', or name the file with library or %s", ErrNoLibrary, libraryEnv)
+	return "", fmt.Errorf("%w in any node_modules above the program: run 'make setup' and 'make build', or name the file with library or %s", ErrNoLibrary, libraryEnv)
 }
 
 // libraryPackage is the folder of the npm package for this machine, and whether package-lock.json has one.
