@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ func (d *database) Close() error {
 }
 
 // openDatabase connects as one of the roles of schemas. Where ClickHouse is embedded and does not run, it is started for
-// as long as the connection is open.
+// as long as the connection is open. Only the owner makes its directory: to the others there is nothing in a new one.
 func openDatabase(ctx context.Context, cfg Config, role string) (*database, error) {
 	if !cfg.Embedded() {
 		db, err := openServer(ctx, cfg.ClickHouse, role)
@@ -59,6 +60,8 @@ func openDatabase(ctx context.Context, cfg Config, role string) (*database, erro
 		return &database{DB: db}, nil
 	case !errors.Is(err, engine.ErrNotRunning):
 		return nil, err
+	case role != schemas.RoleOwner && noData(cfg):
+		return nil, fmt.Errorf("there is no %s (engine.data_dir): %w", cfg.Engine.DataDir, clickhouse.ErrNotMigrated)
 	}
 	e, err := startEngine(ctx, cfg)
 	if err != nil {
@@ -69,6 +72,12 @@ func openDatabase(ctx context.Context, cfg Config, role string) (*database, erro
 		return nil, errors.Join(err, e.Stop(context.WithoutCancel(ctx)))
 	}
 	return &database{DB: db, engine: e}, nil
+}
+
+// noData is whether nothing was ever kept in the embedded engine of a configuration.
+func noData(cfg Config) bool {
+	_, err := os.Stat(cfg.Engine.DataDir)
+	return cfg.Embedded() && errors.Is(err, os.ErrNotExist)
 }
 
 // openServer connects to a server as the user that its configuration has for a role, and makes sure that it is one.

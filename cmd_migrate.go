@@ -48,6 +48,17 @@ type migrateOptions struct {
 }
 
 func runMigrate(ctx context.Context, w io.Writer, cfg Config, o migrateOptions) (err error) {
+	if o.dryRun && noData(cfg) {
+		list, err := clickhouse.ReadMigrations(schemas.Migrations())
+		if err != nil {
+			return err
+		}
+		steps := make([]clickhouse.Step, len(list))
+		for i, m := range list {
+			steps[i].Migration = m
+		}
+		return printSteps(w, steps, o)
+	}
 	db, err := openDatabase(ctx, cfg, schemas.RoleOwner)
 	if err != nil {
 		return err

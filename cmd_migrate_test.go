@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -63,6 +64,30 @@ func TestMigrateFlags(t *testing.T) {
 		app.Writer, app.ErrWriter = &out, &out
 		if code := run(t.Context(), app, append([]string{"tillsyn"}, args...)); code != exitUsage {
 			t.Errorf("%v: exit code %d: %s", args, code, &out)
+		}
+	}
+}
+
+// What only reads or plans makes no directory for data where there is none.
+func TestReadingMakesNoDataDirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"migrate", "--dry-run"}, exitOK, "would run"},
+		{[]string{"migrate", "--dry-run", "--json"}, exitOK, `"name": "0001_statistics.sql"`},
+		{[]string{"report", "web"}, exitFault, "run 'tillsyn migrate'"},
+		{[]string{"gaps", "list"}, exitFault, "run 'tillsyn migrate'"},
+		{[]string{"hold", "list"}, exitFault, "run 'tillsyn migrate'"},
+		{[]string{"purge"}, exitFault, "run 'tillsyn migrate'"},
+	} {
+		if out, faults, code := inProcess(t, c.args...); code != c.code || !strings.Contains(out+faults, c.says) {
+			t.Errorf("%v: exit code %d, %s%s", c.args, code, out, faults)
+		}
+		if _, err := os.Stat("var"); err == nil {
+			t.Fatalf("%v made a directory", c.args)
 		}
 	}
 }
