@@ -181,30 +181,36 @@ func runImport(ctx context.Context, stdin io.Reader, out, errOut io.Writer, cfg 
 }
 
 // tryFiles opens each file and reads its beginning as the source says, before anything is written down of any: what a wrong format
-// made of a file would stay, for a file is known by its content. It answers how each is to be opened again; standard input, which
-// can't be, is the one that was tried.
+// made of a file would stay, for a file is known by its content. It answers how each is to be opened again; standard input and
+// pipes, which can't be, are those that were tried.
 func tryFiles(stdin io.Reader, o importOptions) (func(path string) (*ingest.File, error), error) {
 	var faults []string
-	for i, path := range o.files {
-		if path == "-" {
-			if slices.Contains(o.files[:i], path) {
-				return nil, usageErrorf("standard input (-) is named twice, and can be read once")
+	once := map[string]*ingest.File{} // what can be read once only: standard input and pipes, opened or still to be
+	for _, path := range o.files {
+		regular := false
+		if path != "-" {
+			info, err := os.Stat(path)
+			switch {
+			case err != nil:
+				faults = append(faults, err.Error())
+			case info.IsDir():
+				faults = append(faults, path+" is a folder: name the files in it")
 			}
-			continue
+			regular = err != nil || info.Mode().IsRegular()
 		}
-		if info, err := os.Stat(path); err != nil {
-			faults = append(faults, err.Error())
-		} else if info.IsDir() {
-			faults = append(faults, path+" is a folder: name the files in it")
+		if _, named := once[path]; named {
+			faults = append(faults, path+" is named twice, and can be read once")
+		}
+		if !regular {
+			once[path] = nil
 		}
 	}
 	if len(faults) > 0 {
 		return nil, usageErrorf("nothing is imported: %s", strings.Join(faults, "; "))
 	}
-	var input *ingest.File
 	open := func(path string) (*ingest.File, error) {
-		if path == "-" && input != nil {
-			return input, nil
+		if f := once[path]; f != nil {
+			return f, nil
 		}
 		return ingest.OpenFile(path, stdin, time.Now)
 	}
@@ -214,8 +220,8 @@ func tryFiles(stdin io.Reader, o importOptions) (func(path string) (*ingest.File
 			return nil, err
 		}
 		trial, err := f.Try(o.source)
-		if path == "-" {
-			input = f
+		if _, only := once[path]; only {
+			once[path] = f
 		} else {
 			err = errors.Join(err, f.Close())
 		}

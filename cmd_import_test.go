@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -231,7 +232,29 @@ func TestImportTriesAWrongFormatFirst(t *testing.T) {
 			t.Errorf("%s: something was written", c.name)
 		}
 	}
-	out, _, _ := typed(t, "", append([]string{"--config", config, "import", "--json"}, append(native, log)...)...)
+	// A pipe is tried and read through one opening.
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		w, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+		if err == nil {
+			_, err = io.WriteString(w, strings.Repeat(strings.Replace(line, "person", "piped", 1), 5000))
+			err = errors.Join(err, w.Close())
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	out, faults, code := typed(t, "", append([]string{"--config", config, "import"}, append(native, pipe)...)...)
+	if code != exitOK || !strings.Contains(strings.Join(strings.Fields(out), " "), "pipe 5000 0 0") {
+		t.Errorf("a pipe: exit code %d, %s%s", code, out, faults)
+	}
+	if _, faults, code := typed(t, "", append([]string{"--config", config, "import"}, append(native, pipe, pipe)...)...); code != exitUsage || !strings.Contains(faults, "named twice") {
+		t.Errorf("a pipe twice: exit code %d, %s", code, faults)
+	}
+	out, _, _ = typed(t, "", append([]string{"--config", config, "import", "--json"}, append(native, log)...)...)
 	if !strings.Contains(out, `"imported_before": "20`) {
 		t.Errorf("as JSON: %s", out)
 	}
