@@ -29,6 +29,8 @@ type courtTown struct {
 	identities map[string]string
 	truth      map[string][]string // by subject: each of their events
 	subjects   []string            // of staff, the busiest first
+	units      map[string]string   // by subject
+	visits     map[[2]string]int   // by subject and category: events on the days from to to that are not protected
 	from, to   seal.Day
 }
 
@@ -47,7 +49,8 @@ func newCourtTown(t *testing.T) *courtTown {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &courtTown{t: t, made: c, dir: dir, file: filepath.Join(dir, "tillsyn.yaml"), tenant: synthetic.Tenants()[0].Name, truth: map[string][]string{}}
+	w := &courtTown{t: t, made: c, dir: dir, file: filepath.Join(dir, "tillsyn.yaml"), tenant: synthetic.Tenants()[0].Name, truth: map[string][]string{},
+		units: map[string]string{}, visits: map[[2]string]int{}}
 	if w.cfg, err = demoConfig(dir, m); err != nil {
 		t.Fatal(err)
 	}
@@ -102,6 +105,10 @@ func newCourtTown(t *testing.T) *courtTown {
 		}
 		if day >= w.from && day <= w.to {
 			staff[e.Subject]++
+			w.units[e.Subject] = e.Unit
+			if e.Class != "protected" {
+				w.visits[[2]string{e.Subject, e.Category}]++
+			}
 		}
 	}
 	w.subjects = slices.SortedFunc(maps.Keys(staff), func(a, b string) int { return staff[b] - staff[a] })

@@ -267,6 +267,59 @@ func TestWhatLeavesACase(t *testing.T) {
 	}
 }
 
+// identified are the names of who in a unit was above the threshold, as the command line has them.
+func (w *courtTown) identified(number, unit, category string, investigator []string) []string {
+	w.t.Helper()
+	draft := changed(w.draft(number, `""`), "kind: person", "kind: identify", `unit: ""`, "unit: "+unit, "categories: [all]", "categories: ["+category+"]", "threshold: 0", "threshold: 5")
+	w.decided(number, draft, true)
+	rows, _ := w.must(exitOK, "", args("lookup", investigator, "--json", number)...)
+	var names []string
+	for line := range strings.Lines(rows) {
+		var r struct {
+			Name string `json:"user.name"`
+		}
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			w.t.Fatal(err)
+		}
+		names = append(names, r.Name)
+	}
+	return names
+}
+
+// Whoever stands behind a finding is named although a permission was written down afterwards, and is not if they told of it.
+func TestPermissionsAndWhoIsNamed(t *testing.T) {
+	w := newCourtTown(t)
+	investigator := w.member("utredare")
+	var who, category string
+	most := 0
+	for of, n := range w.visits {
+		if of[1] != "" && n > most && w.units[of[0]] != "" {
+			who, category, most = of[0], of[1], n
+		}
+	}
+	if most <= 5 {
+		t.Fatal("the town is too quiet:", most)
+	}
+	if before := w.identified("KS 2026/1", w.units[who], category, investigator); !slices.Contains(before, who) {
+		t.Fatalf("%d are named, and not who stands behind the finding", len(before))
+	}
+	template, _ := w.must(exitOK, "", "permission", "template")
+	w.must(exitOK, fill(template, "tenant:", w.tenant, "subject:", who, "categories:", "["+category+"]", "from:", w.from.String(), "to:", time.Now().UTC().Format(time.DateOnly),
+		"reason:", "omvärldsbevakning", "manager:", "Eva Ek"), args("permission", "grant", w.as("manager.a"), "-")...)
+	if after := w.identified("KS 2026/2", w.units[who], category, investigator); !slices.Contains(after, who) {
+		t.Error("a permission that was written down afterwards hides who stands behind a finding")
+	}
+	template, _ = w.must(exitOK, "", "permission", "template", "--accident")
+	for day := w.from; day <= w.to; day++ {
+		at := func(d time.Duration) string { return day.Time().Add(d).Format(time.RFC3339) }
+		w.must(exitOK, fill(template, "tenant:", w.tenant, "subject:", who, "from:", at(0), "to:", at(24*time.Hour-time.Second), "told:", "klickade fel", "told_at:", at(30*time.Hour), "manager:", "Eva Ek"),
+			args("permission", "report-accident", w.as("manager.a"), "-")...)
+	}
+	if told := w.identified("KS 2026/3", w.units[who], category, investigator); slices.Contains(told, who) {
+		t.Error("who told of it is named")
+	}
+}
+
 // changed is a draft with parts of it replaced.
 func changed(draft string, replace ...string) string {
 	return strings.NewReplacer(replace...).Replace(draft)

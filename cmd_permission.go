@@ -47,8 +47,8 @@ func permissionCommand() *cli.Command {
 		Name:  "permission",
 		Usage: "write down what explains visits: permissions for work, and what employees told of accidents",
 		Description: `Work may lead to places that are otherwise forbidden, with a manager's permission beforehand; whoever lands on one by accident
-tells the manager. Both stand beside the rows they explain in every lookup, where one that was written down afterwards says so; who
-stands behind a finding is asked for without the rows they explain. Statistics of groups count such visits like any other. They are
+tells the manager. Both stand beside the rows they explain in every lookup, where one that was written down afterwards says so. Who
+stands behind a finding is asked for without visits that were permitted beforehand or told of. Statistics of groups count such visits like any other. They are
 signed by a holder of the role manager, stored encrypted, and on record by digest only.`,
 		Action: noSubcommand,
 		Subcommands: []*cli.Command{

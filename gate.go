@@ -49,9 +49,6 @@ func openGate(ctx context.Context, cfg Config, now func() time.Time, role string
 		Config: cfg.Casework, Deployment: cfg.Audit.Deployment, Keys: keys.Keys, Identities: keys.Identities, Recipient: keys.recipients[0],
 		Registers: g.keys.notes, Log: g.log, Now: now,
 	}
-	parts.Explain = func(ctx context.Context, d *casework.Decision) (func(*vault.Event) string, error) {
-		return g.ExplainFor(ctx, d)
-	}
 	if role != "" {
 		if err := g.read(ctx, role, &parts); err != nil {
 			return nil, errors.Join(err, g.Close())

@@ -57,8 +57,8 @@
 // # The kinds of decision
 //
 // One table ([Kinds]) says what each kind needs: person, identify (who in a unit stands behind a finding: names above a
-// threshold and nothing else), subject_access (GDPR article 15), police, public_record. All need all three roles: the
-// data key does. Each kind has one [Reader]: person, identify and police show rows to the investigator; the extract of subject_access
+// threshold and nothing else; events that were permitted before they happened, or told of, do not count), subject_access (GDPR
+// article 15), police, public_record. All need all three roles: the data key does. Each kind has one [Reader]: person, identify and police show rows to the investigator; the extract of subject_access
 // is encrypted to the recipient in the decision, and rows of public_record go to the registrar's desk.
 //
 // Union notice is needed for person and identify of staff (casework.union may ask for more): a decision that names a union is

@@ -52,9 +52,6 @@ type Parts struct {
 	Whose func(tenant string, address []byte) (subject []byte, ours bool)
 	// Protected says whether a domain is a protected destination by the lists of today, beside the verdict of then.
 	Protected func(domain []byte) bool
-	// Explain answers, for a decision, what says of an event which permission or self-report explains it, or "". nil:
-	// [Gate.ExplainFor].
-	Explain func(context.Context, *Decision) (func(*vault.Event) string, error)
 }
 
 // A Gate keeps cases, accepts approvals and runs lookups. It is safe for concurrent use, and beside other processes.

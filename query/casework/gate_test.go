@@ -802,16 +802,20 @@ func (h *house) testIdentify() {
 	if rows, _, err = h.lookup(identify("KS 3", func(d *Decision) { d.Scope.Unit = "Tomt" })); err != nil || len(rows) > 0 {
 		h.t.Errorf("a unit of nobody names %d: %v", len(rows), err)
 	}
-	h.gate.p.Explain = func(context.Context, *Decision) (func(*vault.Event) string, error) {
-		return func(e *vault.Event) string {
-			if string(e.Person) == "cia.dahl" {
-				return "uppdrag"
-			}
-			return ""
-		}, nil
+	// A permission excuses what came after it was on record, and nothing before; what somebody told of is excused.
+	p := NewPermission(deployment, tenant, "manager-1", h.chain[len(h.chain)-1], h.now())
+	p.Population, p.Subject, p.Categories, p.Domains = "staff", "cia.dahl", []string{"gambling"}, []string{}
+	p.From, p.To, p.Reason, p.Manager = "2026-11-01", "2026-12-01", "uppdrag", "Karin Ek"
+	get(h.gate.GrantPermission(h.t.Context(), get(SignByManager(p, h.signer("manager-1")))))
+	if rows, _, err = h.lookup(identify("KS 4", nil)); err != nil || len(rows) != 2 {
+		h.t.Errorf("with a permission for cia that was written down afterwards %d are named: %v", len(rows), err)
 	}
-	if rows, _, err = h.lookup(identify("KS 4", nil)); err != nil || len(rows) != 1 {
-		h.t.Errorf("with cia's permission %d are named: %v", len(rows), err)
+	a := NewAccidentReport(deployment, tenant, "manager-1", h.chain[len(h.chain)-1], h.now())
+	a.Population, a.Subject, a.Told, a.Manager = "staff", "cia.dahl", "klickade fel", "Karin Ek"
+	a.From, a.To, a.ToldAt = noon().AddDate(0, 0, -4).Add(-12*time.Hour), noon().AddDate(0, 0, -4).Add(11*time.Hour), h.now()
+	get(h.gate.ReportAccident(h.t.Context(), get(SignByManager(a, h.signer("manager-1")))))
+	if rows, _, err = h.lookup(identify("KS 5", nil)); err != nil || len(rows) != 1 {
+		h.t.Errorf("with what cia told of %d are named: %v", len(rows), err)
 	}
 }
 

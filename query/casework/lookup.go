@@ -227,21 +227,15 @@ func (r *run) do(ctx context.Context) error {
 }
 
 // explanations finds out what explains events: beside rows everything that does, but only what was known before is no finding.
-func (r *run) explanations(ctx context.Context) (err error) {
+func (r *run) explanations(ctx context.Context) error {
 	d := r.view.Decision
-	if explain := r.gate.p.Explain; explain != nil {
-		r.explain, err = explain(ctx, d)
-		r.excused = func(e *vault.Event) bool { return r.explain(e) != "" }
-		return err
-	}
-	if r.explain, err = r.gate.ExplainFor(ctx, d); err != nil {
-		return err
-	}
 	known, err := r.gate.Permissions(ctx, d.Tenant)
-	r.excused = func(e *vault.Event) bool {
-		return known.Explained(string(e.Person), Occurrence{At: time.UnixMilli(e.Time).UTC(), Category: string(e.Category), Domain: string(e.Domain)})
+	if err != nil {
+		return err
 	}
-	return err
+	r.explain = known.beside(d)
+	r.excused = func(e *vault.Event) bool { return known.Explained(string(e.Person), occurrenceOf(e)) }
+	return nil
 }
 
 // still looks at the state again: a decision that ended while its lookup runs gives no further row.

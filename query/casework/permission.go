@@ -519,28 +519,28 @@ func beneath(host, domain string) bool {
 	return host == domain || strings.HasSuffix(host, "."+domain)
 }
 
-// ExplainFor answers what says of an event of a decision's rows which permissions and reports explain it, or "": what
-// Parts.Explain asks for.
-func (g *Gate) ExplainFor(ctx context.Context, d *Decision) (func(*vault.Event) string, error) {
-	p, err := g.Permissions(ctx, d.Tenant)
-	if err != nil {
-		return nil, err
-	}
+// occurrenceOf is an event of the vault, as far as permissions go.
+func occurrenceOf(e *vault.Event) Occurrence {
+	return Occurrence{At: time.UnixMilli(e.Time).UTC(), Category: string(e.Category), Domain: string(e.Domain)}
+}
+
+// beside answers what stands beside an event of a decision's rows: every permission and report that explains it, those on record only
+// afterwards too, or "".
+func (p *Permissions) beside(d *Decision) func(*vault.Event) string {
 	return func(e *vault.Event) string {
 		var texts []string
-		o := Occurrence{At: time.UnixMilli(e.Time).UTC(), Category: string(e.Category), Domain: string(e.Domain)}
 		// A person has other names in mail than in web: what was said of one is said of all that the decision names.
 		names := [][]byte{e.Person}
 		if d.Scope.names(e.Person) {
 			names = d.Scope.subjects()
 		}
 		for _, name := range names {
-			for _, x := range p.Explain(string(name), o) {
+			for _, x := range p.Explain(string(name), occurrenceOf(e)) {
 				texts = append(texts, x.Text.Swedish)
 			}
 		}
 		return strings.Join(texts, "; ")
-	}, nil
+	}
 }
 
 // RemovePermissions removes what explains nothing any more: permissions and reports whose last day is more than [MaxDays] days ago, so

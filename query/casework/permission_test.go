@@ -76,7 +76,7 @@ func TestPermissionExplainsAndIsNoFinding(t *testing.T) {
 	if len(late) != 1 || late[0].Prior || !strings.Contains(late[0].Text.Swedish, "i efterhand") {
 		t.Errorf("a permission that came afterwards: %+v", late)
 	}
-	explain := get(k.gate.ExplainFor(t.Context(), k.Decision))
+	explain := p.beside(k.Decision)
 	e := &vault.Event{Time: at.UnixMilli(), Person: []byte("anna.berg"), Category: []byte("gambling"), Domain: []byte("casino.example")}
 	if text := explain(e); !strings.Contains(text, "socialnämnden") {
 		t.Errorf("beside the row stands %q", text)
