@@ -194,8 +194,8 @@ Exit codes: 0 approved, 1 fault, 2 wrong flags, 3 you said no, 4 refused.`,
 					}
 					return g.runAct(c.Context, c.App.Writer, who, number, casework.ActRevocation, time.Now(), func(a *casework.Act) { a.Reason = reason })
 				}),
-			on("notify", "put on record that the union was told", "For its requester, and the holders of the roles that decide on it.",
-				with(&cli.StringFlag{Name: "told", Usage: "who was told, as `TEXT`"}, &cli.TimestampFlag{Name: "at", Layout: time.RFC3339, Usage: "when, as `2006-01-02T15:04:05Z` (default: now)"}), false,
+			on("notify", "put on record that the union was told", "For its requester, and the holders of the roles that decide on it. What you write stands on record for good: name the union and its office,\nand nobody whom the decision is about.",
+				with(&cli.StringFlag{Name: "told", Usage: "which union was told, as `TEXT`"}, &cli.TimestampFlag{Name: "at", Layout: time.RFC3339, Usage: "when, as `2006-01-02T15:04:05Z` (default: now)"}), false,
 				func(c *cli.Context, g *openedGate, who *caller, number string) error {
 					told, err := textFlag(c, "told")
 					if err != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"tillsyn/internal/seal"
 )
@@ -373,6 +374,22 @@ func (s Scope) subjects() [][]byte {
 // names says whether subject is one of the person's names.
 func (s Scope) names(subject []byte) bool {
 	return s.index(subject) >= 0
+}
+
+// mentioned says whether a text has a name or an id of the person in it, in one piece or in words.
+func (s Scope) mentioned(text string) bool {
+	inWords := func(text string) []string {
+		return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	}
+	words := inWords(text)
+	names := slices.Clone(s.Aliases)
+	for _, name := range s.subjects() {
+		names = append(names, bareName(string(name)))
+	}
+	return slices.ContainsFunc(names, func(name string) bool {
+		parts := inWords(name)
+		return len(parts) > 0 && !slices.ContainsFunc(parts, func(p string) bool { return !slices.Contains(words, p) })
+	})
 }
 
 // bareName is a user name without DOMAIN\ and @realm.

@@ -20,7 +20,7 @@
 //     signed word of a holder of the role security ([ClockAcceptance]), on record and once, corrects it, after entries of a wrong time.
 //   - All of this can be checked afterwards without the gate: [CheckRule] judges every lookup of a record by its entries alone.
 //   - What ends a decision counts at once, even if only half of it was written: a revocation counts when it is in the case
-//     store or in the record; an approval counts only when it is in both. It is looked at again between the rows of a lookup
+//     store or in the record; an approval and the notice to the union count only when they are in both. It is looked at again between the rows of a lookup
 //     that runs.
 //   - What a decision or a request holds, opens or has exported is let go only by an act that opens (signature, digest, case, the
 //     signer's right) and is on record. An act in the store that does not open stops lookups, is reported, and ends nothing.
@@ -45,14 +45,15 @@
 //	tillsyn decision approval v1     a holder of a role: digest of the decision, role, register, digest of the handover
 //	tillsyn decision denial v1       a holder of a role: reason
 //	tillsyn decision revocation v1   requester, investigator or a holder of a role: reason
-//	tillsyn decision notice v1       the union was told: who was told, when, by whom
+//	tillsyn decision notice v1       requester or a holder of a role: the union was told: who, and when
 //	tillsyn decision closing v1      the result; without one a case does not close
 //	tillsyn lookup v1                an investigator asks for one lookup; good for some minutes and once
 //	tillsyn clock acceptance v1      a holder of the role security: the clock is right; tenant, register, time before and now, reason
 //
 // A decision holds 32 random bytes, so that its digest says nothing about the person in it. The record holds that digest
-// with every entry; of an approval the whole signed text, which names no watched person, so that anybody can check the
-// three signatures against the register of holders, which stands there too; of the others the digest.
+// with every entry; of an approval, and of the notice to the union, the whole signed text, which names no watched person, so that
+// anybody can check the signatures against the register of holders, which stands there too; of the others the digest. A notice that
+// names the person by a name of the decision is refused.
 //
 // # The kinds of decision
 //

@@ -457,6 +457,12 @@ func (g *Gate) Act(ctx context.Context, signed []byte) (Status, error) {
 		return Status{}, g.refuse(ctx, a.Actor, a.Case, v.Digest.String(), refusedActor)
 	}
 	body := seal.DigestOf(signed).String()
+	if a.Type == ActNotice {
+		if v.Decision.Scope.mentioned(a.Told) {
+			return fail(errors.New("told: names the person whom the decision is about, and what is on record stays: name the union only"))
+		}
+		body = string(signed) // anybody must be able to check it
+	}
 	filedBefore := slices.ContainsFunc(v.Acts, func(b []byte) bool { return bytes.Equal(b, signed) })
 	if onRecord(v.record, rule.kind, v.Digest.String(), body) {
 		if !filedBefore { // somebody removed it, and without it nothing of the case is let go

@@ -1132,11 +1132,35 @@ func (h *house) testUnion() {
 	if _, err := h.act(ActNotice, d, "hr-2", func(a *Act) { a.Told, a.ToldAt = "Vision", d.Requested.Add(-time.Hour) }); err == nil {
 		h.t.Error("the union was told before there was anything to tell")
 	}
+	for _, name := range []string{"om anna.berg", "Vision, om Anna Berg", "om ABE", "anna.berg@norrbo.se"} {
+		if _, err := h.act(ActNotice, d, "hr-2", func(a *Act) { a.Told, a.ToldAt = name, a.At }); err == nil || strings.Contains(strings.ToLower(err.Error()), "berg") {
+			h.t.Error("a notice that puts the person's name on record:", err)
+		}
+	}
+	// Whoever can write to the record can't tell the union.
+	for actor, body := range map[string]string{
+		"chef": seal.DigestOf([]byte("x")).String(), "hr-2": "",
+		"hr-1": string(get(SignAct(Act{Type: ActNotice, Case: d.Case, Decision: digestOf(d), Actor: "hr-1", At: h.now(), Nonce: NewNonce(), Told: "Vision", ToldAt: h.now()}, get(seal.NewSigner("hr-1"))))),
+	} {
+		get(h.log.Append(h.t.Context(), audit.Entry{Kind: audit.DecisionNotified, Actor: actor, Case: d.Case, Document: digestOf(d).String(), Body: body}))
+		if s := h.status(d); s.State != Suspended || !s.Notified.IsZero() {
+			h.t.Errorf("after a notice by %s that nobody has signed the decision is %s", actor, s.State)
+		}
+		n = h.count(audit.AccessRefused)
+		rows, _, err = h.lookup(d)
+		h.refused("after a notice that nobody signed", rows, err, n)
+	}
+	if list := CheckRule(get(h.log.Entries(h.t.Context()))).Findings; len(list) != 3 || !strings.Contains(list[0].Text, "the notice does not count") {
+		h.t.Error("notices that nobody signed:", list)
+	}
 	if s, err := h.act(ActNotice, d, "hr-2", told); err != nil || s.State != Active {
 		h.t.Error(s.State, err)
 	}
 	if rows, _, err := h.lookup(d); err != nil || len(rows) == 0 {
 		h.t.Error("after the notice:", len(rows), err)
+	}
+	if report := CheckRule(get(h.log.Entries(h.t.Context()))); len(report.Findings) != 3 || !report.Cases[0].Told {
+		h.t.Errorf("after the notice: %+v", report)
 	}
 }
 

@@ -45,8 +45,9 @@ type RuleReport struct {
 // CheckRule judges the whole record by the one rule, from entries alone: before every lookup stands a decision's request and
 // the approvals of three different holders, one of each role by the registers of that time, each signed by its holder and in
 // time, and none of them the requester or whoever looks, who are both in the register then; its window is open; the union was
-// told, or there was still time to; it has not ended; there are no more lookups than it allows, and none without an intent. It
-// has its own reading of all this and asks nothing of the gate's: what the gate should have refused is found here.
+// told, by the signed notice of the requester or a holder, or there was still time to; it has not ended; there are no more lookups
+// than it allows, and none without an intent. It has its own reading of all this and asks nothing of the gate's: what the gate
+// should have refused is found here.
 //
 // What stands in no entry can't be judged: who the subject is, and whether the numbers of the request are those of the
 // decision, whose text only its parties have. Whoever has that text compares its digest. The record itself must have been verified.
@@ -76,7 +77,9 @@ type ruledCase struct {
 	approveBy, notBefore, executeBy time.Time
 	union                           bool
 	tenant                          string
+	registers                       map[string]int // how many registers each tenant had when it was requested
 	approvals                       []ruledApproval
+	notices                         []ruledNotice
 	intents                         map[string]bool
 }
 
@@ -85,6 +88,9 @@ type ruledApproval struct {
 	role   seal.Role
 	holder seal.Holder
 }
+
+// A ruledNotice is a notice to the union by who they are that gave it.
+type ruledNotice struct{ tenant, population string }
 
 func (r *ruleCheck) found(e audit.Record, format string, args ...any) {
 	number := e.Case
@@ -110,8 +116,12 @@ func (r *ruleCheck) entry(e audit.Record) {
 			c.approvals, c.Approvers = append(c.approvals, a), append(c.Approvers, a.holder.ID)
 		}
 	case audit.DecisionNotified:
-		if c != nil && !c.Told {
-			c.Told = true
+		if c == nil {
+			r.found(e, "it tells the union of a decision that nobody has requested")
+		} else if n, err := r.notice(e, c); err != nil {
+			r.found(e, "the notice does not count: %v", err)
+		} else {
+			c.notices, c.Told = append(c.notices, n), true
 		}
 	case audit.DecisionClosed, audit.DecisionRevoked, audit.DecisionDenied:
 		if c != nil && c.Ended == "" {
@@ -156,7 +166,10 @@ func (r *ruleCheck) request(e audit.Record) {
 		r.found(e, "the decision is requested twice")
 		return
 	}
-	c := &ruledCase{intents: map[string]bool{}, union: e.Counts["union"] != 0}
+	c := &ruledCase{intents: map[string]bool{}, registers: map[string]int{}, union: e.Counts["union"] != 0}
+	for tenant, chain := range r.chains {
+		c.registers[tenant] = len(chain)
+	}
 	c.RuleCase = RuleCase{Case: e.Case, Requested: e.Position, At: e.At, Requester: e.Actor, Approvers: []string{}, Allowed: e.Counts["lookups"]}
 	for _, bound := range []struct {
 		name string
@@ -232,6 +245,54 @@ func (r *ruleCheck) approval(e audit.Record, c *ruledCase) (ruledApproval, error
 	return ruledApproval{r.clock, h.Role, h}, nil
 }
 
+// notice checks that the requester or a holder, by a register since the request, has signed that the union was told.
+func (r *ruleCheck) notice(e audit.Record, c *ruledCase) (ruledNotice, error) {
+	var none ruledNotice
+	text, err := seal.Unsigned([]byte(e.Body))
+	if err != nil {
+		return none, errors.New("it can't be read")
+	}
+	var a Act
+	if err := seal.ParseCanonical(text, &a); err != nil || a.Type != ActNotice || a.Told == "" {
+		return none, errors.New("it is not a notice")
+	}
+	switch {
+	case a.Decision.String() != e.Document || a.Case != e.Case:
+		return none, errors.New("it is on another decision")
+	case a.Actor != e.Actor:
+		return none, errors.New("who signed is not who the entry names")
+	case a.At.After(r.clock.Add(ClockTolerance)):
+		return none, errors.New("its time is after its entry")
+	case a.ToldAt.After(a.At) || a.ToldAt.Before(c.At.Add(-ClockTolerance)):
+		return none, errors.New("by it the union was told before the request, or after it was signed")
+	}
+	for tenant, chain := range r.chains {
+		if c.tenant != "" && c.tenant != tenant {
+			continue
+		}
+		for _, register := range slices.Backward(chain[max(0, c.registers[tenant]-1):]) {
+			p, known := register.Person(a.Actor)
+			h, holds := register.Holder(a.Actor)
+			if !known || !holds && a.Actor != c.Requester {
+				continue
+			}
+			if _, _, err := seal.Open([]byte(e.Body), p.Verifier); err == nil {
+				return ruledNotice{tenant, h.Population}, nil
+			}
+		}
+	}
+	return none, errors.New("the signature is not that of the requester, or of a holder")
+}
+
+// told says whether one of the notices is by somebody of the tenant and population that approved.
+func (c *ruledCase) told() bool {
+	return slices.ContainsFunc(c.notices, func(n ruledNotice) bool {
+		return n.tenant == c.tenant && !slices.ContainsFunc(c.approvals, func(a ruledApproval) bool {
+			return n.population != "" && a.holder.Population != "" && n.population != a.holder.Population
+		})
+	})
+}
+
 // lookup answers everything that speaks against a lookup.
 func (r *ruleCheck) lookup(e audit.Record, c *ruledCase) (faults []error) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
@@ -275,7 +336,7 @@ func (r *ruleCheck) lookup(e audit.Record, c *ruledCase) (faults []error) {
 	case !r.clock.Before(c.executeBy):
 		fault("execute_by had passed")
 	}
-	if c.union && !c.Told && r.clock.After(active.Add(UnionDeadline)) {
+	if c.union && !c.told() && r.clock.After(active.Add(UnionDeadline)) {
 		fault("the union had not been told within %d hours", int(UnionDeadline.Hours()))
 	}
 	if c.Ended != "" {

@@ -62,8 +62,7 @@ func TestRuleOnTheWholeRecord(t *testing.T) {
 	}{
 		"kept": {func(o *town) *story {
 			s := ruled(o, nil).approve(all...).look("utredare", "1").after(20 * time.Hour)
-			s.on(audit.DecisionNotified, "hr-1", "told")
-			s.after(10*day).look("utredare", "2").on(audit.DecisionClosed, "chef", "")
+			s.notify("chef").after(10*day).look("utredare", "2").on(audit.DecisionClosed, "chef", "")
 			return s
 		}, -1, ""},
 		"two approvals":      {func(o *town) *story { return ruled(o, nil).approve(all[:2]...).look("utredare", "1") }, 4, "no valid approval of security"},
@@ -140,19 +139,58 @@ func TestRuleOnTheWholeRecord(t *testing.T) {
 			return ruled(o, func(d *Decision) { d.NotBefore = d.Requested.Add(day) }).approve(all...).look("utredare", "1")
 		}, 5, "not_before had not come"},
 		"after execute_by": {func(o *town) *story {
-			s := ruled(o, nil).approve(all...)
-			s.on(audit.DecisionNotified, "hr-1", "told")
+			s := ruled(o, nil).approve(all...).notify("hr-1")
 			return s.after(14*day).look("utredare", "1")
 		}, 6, "execute_by had passed"},
 		"after execute_by with the clock set back": {func(o *town) *story {
-			s := ruled(o, nil).approve(all...)
-			s.on(audit.DecisionNotified, "hr-1", "told")
+			s := ruled(o, nil).approve(all...).notify("hr-1")
 			s.after(14*day).on(audit.AccessRefused, "gate", "")
 			return s.after(-10*day).look("utredare", "1")
 		}, 7, "execute_by had passed"},
 		"the union was not told": {func(o *town) *story {
 			return ruled(o, nil).approve(all...).after(25*time.Hour).look("utredare", "1")
 		}, 5, "the union had not been told"},
+		"a notice that nobody signed": {func(o *town) *story {
+			s := ruled(o, nil).approve(all...)
+			s.on(audit.DecisionNotified, "hr-1", seal.DigestOf([]byte("told")).String())
+			return s
+		}, 5, "the notice does not count: it can't be read"},
+		"a notice of an investigator": {func(o *town) *story {
+			s := ruled(o, nil).approve(all...)
+			s.on(audit.DecisionNotified, "utredare", string(s.notice("utredare", nil)))
+			return s
+		}, 5, "the signature is not that of the requester, or of a holder"},
+		"a notice of a stranger who calls himself hr-1": {func(o *town) *story {
+			s := ruled(o, nil).approve(all...)
+			a := NewAct(ActNotice, s.Decision, s.Digest, "hr-1", s.now)
+			a.Told, a.ToldAt = "Vision", a.At
+			s.on(audit.DecisionNotified, "hr-1", string(get(SignAct(a, get(seal.NewSigner("hr-1"))))))
+			return s
+		}, 5, "the signature is not that of the requester, or of a holder"},
+		"a notice of one who left before the request": {func(o *town) *story {
+			o.leave("hr-1")
+			o.hold("hr-3", "", seal.HR)
+			o.register("manager-1", "hr-2", "security-1")
+			s := ruled(o, nil).approve(all...)
+			s.on(audit.DecisionNotified, "hr-1", string(s.notice("hr-1", nil)))
+			return s
+		}, 6, "the signature is not that of the requester, or of a holder"},
+		"a notice of another decision": {func(o *town) *story {
+			other := newStory(o, func(d *Decision) { d.Case = "KS 2026/9" })
+			s := ruled(o, nil).approve(all...)
+			s.on(audit.DecisionNotified, "hr-1", string(other.notice("hr-1", nil)))
+			return s
+		}, 5, "it is on another decision"},
+		"a notice under another's name": {func(o *town) *story {
+			s := ruled(o, nil).approve(all...)
+			s.on(audit.DecisionNotified, "hr-2", string(s.notice("hr-1", nil)))
+			return s
+		}, 5, "who signed is not who the entry names"},
+		"a notice of before the request": {func(o *town) *story {
+			s := ruled(o, nil).approve(all...)
+			s.on(audit.DecisionNotified, "hr-1", string(s.notice("hr-1", func(a *Act) { a.ToldAt = a.At.Add(-time.Hour) })))
+			return s
+		}, 5, "told before the request"},
 		"after a revocation": {func(o *town) *story {
 			s := ruled(o, nil).approve(all...).look("utredare", "1")
 			s.on(audit.DecisionRevoked, "hr-1", "")

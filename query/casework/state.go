@@ -114,12 +114,9 @@ func StateOf(e Evidence, now time.Time) Status {
 		}
 		s.Active = later(s.Active, d.NotBefore)
 	}
-	if notices := about[audit.DecisionNotified]; len(notices) > 0 {
-		s.Notified = notices[0].at
-	}
-
 	proved, unproved := e.proved()
 	s.Unproved = unproved
+	s.Notified = d.notified(about[audit.DecisionNotified], proved)
 	is := func(state State, format string, args ...any) Status {
 		s.State, s.Why = state, fmt.Sprintf(format, args...)
 		return s
@@ -203,6 +200,19 @@ func (e Evidence) approvals(entries []recordedAct, requested time.Time) []Approv
 		list = append(list, ApprovedBy{Role: a.Role, Holder: a.Actor, At: entry.at, Act: digest, Handover: a.Handover, holder: h})
 	}
 	return list
+}
+
+// notified is when the union was told: by the first entry that has, whole, the notice of one who may give it, which is in the store too.
+func (d *Decision) notified(entries []recordedAct, proved []provedAct) time.Time {
+	for _, entry := range entries {
+		digest := seal.DigestOf([]byte(entry.Body))
+		if slices.ContainsFunc(proved, func(a provedAct) bool {
+			return a.Type == ActNotice && a.digest == digest && a.Actor == entry.Actor && !a.ToldAt.Before(d.Requested) && !a.At.After(entry.at.Add(ClockTolerance))
+		}) {
+			return entry.at
+		}
+	}
+	return time.Time{}
 }
 
 // near says whether the time in a document is that of its entry, but for the time that people and clocks take.

@@ -23,8 +23,7 @@ func TestLifeOfADecision(t *testing.T) {
 	}
 	s.after(24 * time.Hour).want(Active)
 	s.after(time.Second).want(Suspended)
-	s.on(audit.DecisionNotified, "hr-1", "")
-	s.want(Active)
+	s.notify("hr-1").want(Active)
 	s.now = s.Decision.ExecuteBy.Add(-time.Second)
 	s.want(Active)
 	s.after(time.Second).want(Expired)

@@ -225,6 +225,24 @@ func (s *story) approve(ids ...string) *story {
 	return s
 }
 
+// notice is a signed notice to the union.
+func (s *story) notice(id string, change func(*Act)) []byte {
+	s.t.Helper()
+	a := NewAct(ActNotice, s.Decision, s.Digest, id, s.now)
+	a.Told, a.ToldAt = "Vision, avdelning 123", a.At
+	if change != nil {
+		change(&a)
+	}
+	return get(SignAct(a, s.signer(id)))
+}
+
+// notify has somebody tell the union, in the store and on record.
+func (s *story) notify(id string) *story {
+	signed := s.notice(id, nil)
+	s.file(signed).on(audit.DecisionNotified, id, string(signed))
+	return s
+}
+
 func (s *story) after(d time.Duration) *story { s.now = s.now.Add(d); return s }
 
 func (s *story) status() Status {
