@@ -79,18 +79,18 @@ func (p *parting) take(index int64, line []byte) (own Record, carried *carriedEn
 // needed answers which entries the next segment must repeat, because later checks build on them however long ago they were
 // written: all registers of holders and corrections of the clock; the newest settings of each part; permissions and
 // reports that explain something; purges that were begun and not certified; and every entry of a case whose decision has not
-// ended, whose request for records is not decided, or of which a hold is in force. all are those that this segment repeats,
+// ended, whose request for records is not closed, or of which a hold is in force. all are those that this segment repeats,
 // followed by its own. It is pure: a verifier answers the same.
 func needed(all []Record) []Record {
-	ended, decided, released, removed := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
+	ended, closed, released, removed := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	settings := map[string]Position{}
 	certificate := -1
 	for i, e := range all {
 		switch e.Kind {
 		case DecisionClosed, DecisionDenied, DecisionRevoked:
 			ended[e.Document] = true
-		case RecordsDecided:
-			decided[e.Case] = true
+		case RecordsClosed:
+			closed[e.Case] = true
 		case HoldReleased:
 			released[e.Document] = true
 		case PermissionRemoved:
@@ -107,7 +107,7 @@ func needed(all []Record) []Record {
 		case DecisionRequested:
 			open[e.Case] = open[e.Case] || !ended[e.Document]
 		case RecordsRequested:
-			open[e.Case] = open[e.Case] || !decided[e.Case]
+			open[e.Case] = open[e.Case] || !closed[e.Case]
 		case HoldPlaced:
 			open[e.Case] = open[e.Case] || !released[e.Document]
 		}

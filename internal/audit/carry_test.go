@@ -29,6 +29,7 @@ func TestWhatCountsIsCarriedForward(t *testing.T) {
 		{Kind: LookupIntent, Actor: "inv-1", Case: "KS 2026/1", Document: document(2), Body: "lookup\n"},
 		{Kind: HoldPlaced, Actor: "tillsyn.gate", Case: "KS 2026/3", Document: document(5)},
 		{Kind: RecordsRequested, Actor: "reg-1", Case: "KS 2026/4", Document: document(6)},
+		{Kind: RecordsDecided, Actor: "reg-1", Case: "KS 2026/4", Document: document(14)}, // and not closed
 		{Kind: PermissionGranted, Actor: "mgr-1", Document: document(7)},
 		{Kind: SettingsChanged, Actor: "serve", Document: document(9)},
 		{Kind: DecisionClosed, Actor: "hr-1", Case: "KS 2026/3", Document: document(10)}, // its hold is in force
@@ -39,6 +40,8 @@ func TestWhatCountsIsCarriedForward(t *testing.T) {
 		{Kind: DecisionRevoked, Actor: "hr-1", Case: "KS 2026/2", Document: document(3)},
 		{Kind: HoldPlaced, Actor: "hr-1", Case: "KS 2026/2", Document: document(4)},
 		{Kind: HoldReleased, Actor: "hr-1", Case: "KS 2026/2", Document: document(4)},
+		{Kind: RecordsRequested, Actor: "reg-1", Case: "KS 2026/5", Document: document(15)},
+		{Kind: RecordsClosed, Actor: "reg-1", Case: "KS 2026/5", Document: document(16)},
 		{Kind: SettingsChanged, Actor: "serve", Document: document(8)},
 		{Kind: PermissionGranted, Actor: "mgr-1", Document: document(12)},
 		{Kind: PermissionRemoved, Actor: "gate", Document: document(12)},

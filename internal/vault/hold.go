@@ -33,6 +33,9 @@ const (
 
 	maxHoldRows = 1_000_000
 
+	// Unconfirmed is how long a request for the records of a unit or of everybody holds them by one signature.
+	Unconfirmed = 7 * 24 * time.Hour
+
 	// orphanAge is how old a scope without a record must be before it counts as that of a hold which was never placed.
 	orphanAge = 24 * time.Hour
 )
@@ -306,10 +309,17 @@ func (r HoldRegister) release(ctx context.Context, actor string, authorise func(
 	if err != nil {
 		return fail(err)
 	}
+	ground := newGrounds()
+	for _, e := range records {
+		ground.note(e)
+	}
 	var released []Hold
 	for _, h := range holdsOnRecord(records) {
 		if !h.InForce() || !which(h) {
 			continue
+		}
+		if !ground.end(h) {
+			return fail(fmt.Errorf("hold %s of case %s: the record has nothing that ends what it rests on", h.ID, h.Case))
 		}
 		if err := r.before("release"); err != nil {
 			return fail(err)
@@ -405,9 +415,13 @@ func PurgedUnheld(records []audit.Record, basis HoldBasis, document string) (Pur
 	held := map[string]bool{}
 	for _, e := range records {
 		switch e.Kind {
-		case audit.HoldPlaced, audit.HoldReleased:
+		case audit.HoldPlaced:
 			if slices.ContainsFunc(mine, func(h Hold) bool { return h.digest == e.Document }) {
-				held[e.Document] = e.Kind == audit.HoldPlaced
+				held[e.Document] = true
+			}
+		case audit.HoldReleased:
+			if slices.ContainsFunc(mine, func(h Hold) bool { return h.digest == e.Document && !h.InForce() && h.letGo == e.Position }) {
+				held[e.Document] = false
 			}
 		case audit.PurgeIntent:
 			if slices.Contains(slices.Collect(maps.Values(held)), true) {
@@ -427,10 +441,70 @@ func PurgedUnheld(records []audit.Record, basis HoldBasis, document string) (Pur
 	return p, nil
 }
 
-// holdsOnRecord answers the holds of the record in the order of their placing, without their scopes.
+// grounds are what a record, up to some entry, has that can end a hold.
+type grounds struct {
+	ended     map[string]bool      // decisions, by digest
+	closed    map[string]bool      // requests for records, by case
+	confirmed map[string]bool      // requests for records, by case
+	wide      map[string]time.Time // requests for records that name no person, by digest: when they came on record
+	latest    time.Time
+}
+
+func newGrounds() *grounds {
+	return &grounds{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]time.Time{}, time.Time{}}
+}
+
+func (g *grounds) note(e audit.Record) {
+	if e.At.After(g.latest) {
+		g.latest = e.At
+	}
+	switch e.Kind {
+	case audit.DecisionClosed, audit.DecisionRevoked, audit.DecisionDenied:
+		g.ended[e.Document] = true
+	case audit.RecordsClosed:
+		g.closed[e.Case] = true
+	case audit.RecordsConfirmed:
+		g.confirmed[e.Case] = true
+	case audit.RecordsRequested:
+		if e.Counts["wide"] == 1 {
+			g.wide[e.Document] = e.At
+		}
+	}
+}
+
+// end says whether what h rests on has ended: the decision is closed, revoked or denied; the request for records is closed, or
+// nobody signed beside its registrar in time.
+func (g *grounds) end(h Hold) bool {
+	switch h.Basis {
+	case HoldByDecision:
+		return g.ended[h.Document]
+	case HoldByRecords:
+		since, wide := g.wide[h.Document]
+		return g.closed[h.Case] || wide && !g.confirmed[h.Case] && g.latest.After(since.Add(Unconfirmed))
+	}
+	return false
+}
+
+// GroundlessReleases answers the entries of a record that release what is not in force, or what nothing before them has ended. They
+// end no hold.
+func GroundlessReleases(records []audit.Record) []audit.Record {
+	holds := holdsOnRecord(records)
+	var list []audit.Record
+	for _, e := range records {
+		if e.Kind == audit.HoldReleased && !slices.ContainsFunc(holds, func(h Hold) bool { return !h.InForce() && h.letGo == e.Position }) {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// holdsOnRecord answers the holds of the record in the order of their placing, without their scopes. Nobody ends one by writing that
+// it is released: what it rests on must have ended before.
 func holdsOnRecord(records []audit.Record) []Hold {
 	var holds []Hold
+	ground := newGrounds()
 	for _, e := range records {
+		ground.note(e)
 		switch e.Kind {
 		case audit.HoldPlaced:
 			d, err := seal.ParseDigest(e.Document)
@@ -445,8 +519,8 @@ func holdsOnRecord(records []audit.Record) []Hold {
 			holds = append(holds, h)
 		case audit.HoldReleased:
 			for i := range holds {
-				if holds[i].digest == e.Document && holds[i].InForce() {
-					holds[i].Released = e.At
+				if holds[i].digest == e.Document && holds[i].InForce() && ground.end(holds[i]) {
+					holds[i].Released, holds[i].letGo = e.At, e.Position
 				}
 			}
 		}

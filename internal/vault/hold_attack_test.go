@@ -72,6 +72,7 @@ func TestHoldAfterAPurgeThatWasKilled(t *testing.T) {
 }
 
 func (h Hold) release(t *testing.T, a *archive) error {
+	a.ended(h.Basis, h.Case, h.Document)
 	_, err := a.holds().releaseOne(t.Context(), h.ID, "gate", func(context.Context) error { return nil })
 	return err
 }
@@ -114,6 +115,7 @@ func TestHoldStoppedBetweenSteps(t *testing.T) {
 				t.Fatal(err)
 			}
 		case "release":
+			a.ended(o.Basis, o.Case, o.Document)
 			if _, err := r.Release(t.Context(), o.Basis, o.Document, "gate", o.Authorise); !errors.Is(err, errKilled) {
 				t.Fatal(err)
 			}
@@ -121,6 +123,12 @@ func TestHoldStoppedBetweenSteps(t *testing.T) {
 		a.run()
 		if a.heldSum() != want {
 			t.Fatalf("stopped before %q: what is on record is not held", step)
+		}
+		if step != "release" {
+			if list, err := a.holds().Release(t.Context(), o.Basis, o.Document, "gate", o.Authorise); err == nil || len(list) != 0 || len(a.entries(audit.HoldReleased)) != 0 {
+				t.Fatalf("stopped before %q: released although nothing has ended: %v %v", step, list, err)
+			}
+			a.ended(o.Basis, o.Case, o.Document)
 		}
 		if list, err := a.holds().Release(t.Context(), o.Basis, o.Document, "gate", o.Authorise); err != nil || len(list) != 1 || h.ID != "" && list[0].ID != h.ID {
 			t.Fatal(step, list, err)
@@ -175,6 +183,7 @@ func TestKillBeforeEveryFileChangeOfAHold(t *testing.T) {
 		if a.heldSum() != want {
 			t.Fatalf("killed before change %d: what is on record is not held", at)
 		}
+		a.ended(o.Basis, o.Case, o.Document)
 		if list, err := a.holds().Release(t.Context(), o.Basis, o.Document, "gate", o.Authorise); err != nil || len(list) != 1 {
 			t.Fatalf("killed before change %d: %v %v", at, list, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"tillsyn/internal/audit"
 	"tillsyn/internal/seal"
 )
 
@@ -188,6 +189,7 @@ type Hold struct {
 
 	digest string
 	scope  map[holdDay]int // rows of the scope by kind and day
+	letGo  audit.Position  // the entry that ended it
 }
 
 type holdDay struct {

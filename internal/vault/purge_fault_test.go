@@ -129,6 +129,7 @@ func TestPurgeStoppedBetweenSteps(t *testing.T) {
 		want := a.sourceSum(Web, d, 1)
 		h, _ := a.place("HR 1/26", HoldRow{Web, d, "", a.tag(Web, d, 1)})
 		ended, _ := a.place("HR 2/26", HoldRow{Web, d, "", a.tag(Web, d, 2)})
+		a.ended(ended.Basis, ended.Case, ended.Document)
 		if _, err := a.holds().releaseOne(t.Context(), ended.ID, "gate", func(context.Context) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
@@ -198,6 +199,9 @@ func TestOverlappingHolds(t *testing.T) {
 		t.Fatal(n4)
 	}
 	allow := func(context.Context) error { return nil }
+	for _, h := range []Hold{everyone, first, second, third} {
+		a.ended(h.Basis, h.Case, h.Document)
+	}
 	if _, err := a.holds().releaseOne(t.Context(), everyone.ID, "gate", allow); err != nil {
 		t.Fatal(err)
 	}
@@ -254,6 +258,7 @@ func TestReleaseOfAYoungDay(t *testing.T) {
 	d := a.today() - 5
 	a.fill(Mail, d, 10, 2)
 	a.place("HR 1/26", HoldRow{Mail, d, "", a.tag(Mail, d, 3)})
+	a.ended(HoldByDecision, "HR 1/26", seal.DigestOf([]byte("HR 1/26")).String())
 	if _, err := a.holds().Release(t.Context(), HoldByDecision, seal.DigestOf([]byte("HR 1/26")).String(), "gate", func(context.Context) error { return nil }); err != nil {
 		t.Fatal(err)
 	}

@@ -128,6 +128,18 @@ func (a *archive) holds() HoldRegister {
 	return HoldRegister{DB: a.purge.Servers[0].DB, Log: a.purge.Log, Lock: a.purge.Config.Lock, Wait: time.Second, Now: a.clock}
 }
 
+// ended puts on record that what a hold rests on has ended: without it none does.
+func (a *archive) ended(basis HoldBasis, number, document string) {
+	a.t.Helper()
+	e := audit.Entry{Kind: audit.DecisionClosed, Actor: "chef", Case: number, Document: document}
+	if basis == HoldByRecords {
+		e.Kind = audit.RecordsClosed
+	}
+	if _, err := a.purge.Log.Append(a.t.Context(), e); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
 func (a *archive) exec(sql string, params clickhouse.Params) {
 	a.t.Helper()
 	if err := a.own.Exec(a.t.Context(), sql, params); err != nil {

@@ -27,7 +27,7 @@ func (u Unheld) String() string {
 	return fmt.Sprintf("case %s: the decision is approved, and no hold is on record for it: run the purge where the gate is, or 'tillsyn hold place' there, or close the case", u.Case)
 }
 
-// UnheldOnRecord answers, by the record alone, everything that could need rows and that no hold keeps or has kept: decisions that
+// UnheldOnRecord answers, by the record alone, everything that could need rows and that no hold keeps, or has kept until it ended: decisions that
 // as many people have approved as there are roles and nobody has ended, and requests without a decision. It errs on the side of
 // what may need rows: a decision that has expired is among them, because the record does not say when it does.
 func UnheldOnRecord(records []audit.Record) []Unheld {
@@ -57,6 +57,7 @@ func UnheldOnRecord(records []audit.Record) []Unheld {
 		default:
 			continue
 		}
+		// A hold on record is in force, or what it rests on has ended.
 		if !seen[u.Document] && len(HoldsOn(records, u.Basis, u.Document)) == 0 {
 			list = append(list, u)
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tillsyn/internal/audit"
 	"tillsyn/internal/seal"
@@ -51,7 +52,7 @@ func TestWhatIsAskedForAndNotHeld(t *testing.T) {
 		"closed":                       {append(slices.Clone(three), entry(audit.DecisionClosed, a, "x")), nil},
 		"another is closed":            {append(slices.Clone(three), entry(audit.DecisionClosed, b, "x")), []string{a}},
 		"held":                         {append(slices.Clone(three), hold(audit.HoldPlaced, HoldByDecision, a)), nil},
-		"held and released":            {append(slices.Clone(three), hold(audit.HoldPlaced, HoldByDecision, a), hold(audit.HoldReleased, HoldByDecision, a)), nil},
+		"held and released":            {append(slices.Clone(three), hold(audit.HoldPlaced, HoldByDecision, a), hold(audit.HoldReleased, HoldByDecision, a)), nil}, // it is held still
 		"held for another":             {append(slices.Clone(three), hold(audit.HoldPlaced, HoldByDecision, b)), []string{a}},
 		"held on another basis":        {append(slices.Clone(three), hold(audit.HoldPlaced, HoldByRecords, a)), []string{a}},
 		"records requested":            {requested, []string{b}},
@@ -80,6 +81,97 @@ func TestWhatIsAskedForAndNotHeld(t *testing.T) {
 		if err := CheckHeld(c.records, needless); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A hold ends by an entry after the end of what it rests on, and by no other.
+func TestOnlyWhatHasEndedIsReleased(t *testing.T) {
+	document, number := seal.DigestOf([]byte("a")).String(), "KS 1"
+	begun := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		basis HoldBasis
+		tell  func(on func(kind audit.Kind, document string, days int))
+		ends  bool
+	}{
+		"a decision that was not ended": {HoldByDecision, func(on func(audit.Kind, string, int)) { on(audit.HoldReleased, "hold", 1) }, false},
+		"a decision that was closed": {HoldByDecision, func(on func(audit.Kind, string, int)) {
+			on(audit.DecisionClosed, "", 1)
+			on(audit.HoldReleased, "hold", 1)
+		}, true},
+		"a decision that was revoked": {HoldByDecision, func(on func(audit.Kind, string, int)) {
+			on(audit.DecisionRevoked, "", 1)
+			on(audit.HoldReleased, "hold", 1)
+		}, true},
+		"a decision that was denied": {HoldByDecision, func(on func(audit.Kind, string, int)) {
+			on(audit.DecisionDenied, "", 1)
+			on(audit.HoldReleased, "hold", 1)
+		}, true},
+		"a decision that ended afterwards": {HoldByDecision, func(on func(audit.Kind, string, int)) {
+			on(audit.HoldReleased, "hold", 1)
+			on(audit.DecisionClosed, "", 1)
+		}, false},
+		"another decision ended": {HoldByDecision, func(on func(audit.Kind, string, int)) {
+			on(audit.DecisionClosed, "another", 1)
+			on(audit.HoldReleased, "hold", 1)
+		}, false},
+		"a request of the case was closed, and not the decision": {HoldByDecision, func(on func(audit.Kind, string, int)) {
+			on(audit.RecordsClosed, "", 1)
+			on(audit.HoldReleased, "hold", 1)
+		}, false},
+		"a request that was closed": {HoldByRecords, func(on func(audit.Kind, string, int)) {
+			on(audit.RecordsClosed, "", 1)
+			on(audit.HoldReleased, "hold", 1)
+		}, true},
+		"a request that was only decided": {HoldByRecords, func(on func(audit.Kind, string, int)) {
+			on(audit.RecordsDecided, "", 1)
+			on(audit.HoldReleased, "hold", 90)
+		}, false},
+		"a request about one person, after years": {HoldByRecords, func(on func(audit.Kind, string, int)) {
+			on(audit.RecordsRequested, "", 0)
+			on(audit.HoldReleased, "hold", 900)
+		}, false},
+		"a wide request, too early": {HoldByRecords, func(on func(audit.Kind, string, int)) {
+			on(audit.RecordsRequested, "wide", 0)
+			on(audit.HoldReleased, "hold", 7)
+		}, false},
+		"a wide request that nobody confirmed": {HoldByRecords, func(on func(audit.Kind, string, int)) {
+			on(audit.RecordsRequested, "wide", 0)
+			on(audit.HoldReleased, "hold", 8)
+		}, true},
+		"a wide request that was confirmed": {HoldByRecords, func(on func(audit.Kind, string, int)) {
+			on(audit.RecordsRequested, "wide", 0)
+			on(audit.RecordsConfirmed, "", 1)
+			on(audit.HoldReleased, "hold", 8)
+		}, false},
+	} {
+		digest := seal.DigestOf([]byte("hold"))
+		body, err := seal.Canonical(holdBody{holdType, HoldID(digest), c.basis, document})
+		if err != nil {
+			t.Fatal(err)
+		}
+		records := []audit.Record{{Entry: audit.Entry{At: begun, Kind: audit.HoldPlaced, Case: number, Document: digest.String(), Body: string(body)}}}
+		c.tell(func(kind audit.Kind, of string, days int) {
+			e := audit.Record{Position: audit.Position{Segment: 1, Index: int64(len(records))}, Entry: audit.Entry{At: begun.AddDate(0, 0, days), Kind: kind, Case: number, Document: document}}
+			switch of {
+			case "hold":
+				e.Document = digest.String()
+			case "wide":
+				e.Counts = map[string]int64{"wide": 1}
+			case "another":
+				e.Document = seal.DigestOf([]byte("another")).String()
+			}
+			records = append(records, e)
+		})
+		holds := HoldsOn(records, c.basis, document)
+		if len(holds) != 1 || holds[0].InForce() == c.ends {
+			t.Errorf("%s: %+v", name, holds)
+		}
+		if list := GroundlessReleases(records); (len(list) == 0) != c.ends {
+			t.Errorf("%s: groundless are %v", name, list)
+		}
+	}
+	if list := GroundlessReleases([]audit.Record{{Entry: audit.Entry{Kind: audit.HoldReleased, Document: document}}}); len(list) != 1 {
+		t.Error("a release of nothing is not told")
 	}
 }
 

@@ -125,6 +125,8 @@
 //   - An administrator deletes an act from the store: a revocation stays in the record; an approval is gone and must be given anew. What
 //     was held stays held: by the record it was approved.
 //   - Somebody writes an act into the store, for which the gate's public recipient is enough: it does not open, or is on no record.
+//   - Somebody writes into the record that a hold is released: it is not, unless an end of what it rests on stands before, and the rule
+//     reports it. With an end that nobody signed beside it, no purge runs where the gate is, until the case is closed anew.
 //   - One person freezes everybody's rows: only an enrolled registrar can, for seven days, on record.
 //   - An administrator alters or removes a key row so that a day is not found: it is counted as damaged or missing.
 //   - An administrator deletes entries of the record: approvers' clients remember checkpoints and refuse a shorter log.
@@ -152,5 +154,7 @@
 //   - One case number is one decision, in one deployment: a case that goes on needs a new number.
 //   - If key rows and capsules of a day are both removed from the database, nothing tells that they were there. Of a unit, a key row
 //     that is removed is not missed: only a person's tags can be made.
+//   - Where a purge runs without the gate the record alone counts: whoever can write to it ends a hold by two entries, the end of
+//     the decision or request, and the release.
 //   - A request for records whose registrar can't open what was previewed is refused unseen, or previewed anew, by who takes over.
 package casework

@@ -1311,6 +1311,9 @@ func (h *house) testForgottenDays() {
 	if lines := linesOf(got); !slices.Equal(lines, want) {
 		h.t.Errorf("%d rows, want %d", len(lines), len(want))
 	}
+	if _, err := h.act(ActClosing, d, "chef", func(a *Act) { a.Result = "klart" }); err != nil {
+		h.t.Fatal(err)
+	}
 	if _, err := register.Release(h.t.Context(), vault.HoldByDecision, digest.String(), "tillsyn", func(context.Context) error { return nil }); err != nil {
 		h.t.Fatal(err)
 	}

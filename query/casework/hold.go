@@ -81,10 +81,21 @@ func (g *Gate) ReleaseHolds(ctx context.Context, number string, signer *seal.Sig
 	return r.Release(ctx, vault.HoldByDecision, c.Digest.String(), signer.Name(), func(ctx context.Context) error { return g.mayRelease(ctx, number) })
 }
 
-// holdsOf answers how many holds the record has of a decision, and whether one of them is in force.
-func holdsOf(record []audit.Record, decision seal.Digest) (n int, inForce bool) {
+// holdsOf answers whether the record has a hold of a decision, and whether one is in force.
+func holdsOf(record []audit.Record, decision seal.Digest) (had, inForce bool) {
 	holds := vault.HoldsOn(record, vault.HoldByDecision, decision.String())
-	return len(holds), slices.ContainsFunc(holds, vault.Hold.InForce)
+	return len(holds) > 0, slices.ContainsFunc(holds, vault.Hold.InForce)
+}
+
+// holds says whether a decision keeps what it is about: it may be used, or it was approved and ended by an act that is not proved.
+func (s Status) holds() bool {
+	switch s.State {
+	case Active, Suspended:
+		return true
+	case Closed, Revoked, Denied:
+		return !s.Certain && len(s.Missing) == 0
+	}
+	return false
 }
 
 // SettleHolds makes the holds what decisions and requests for records say: one that may be used has a hold, one that has
@@ -103,9 +114,12 @@ func (g *Gate) SettleHolds(ctx context.Context, r vault.HoldRegister) (placed, r
 	var faults []error
 	for i, c := range cases {
 		number := c.Decision.Case
-		holds, inForce := holdsOf(record, c.Digest)
-		switch s := states[i].State; {
-		case (s == Active || s == Suspended) && holds == 0 && g.p.Lookup.Oldest() > 0:
+		had, inForce := holdsOf(record, c.Digest)
+		switch {
+		case states[i].holds() && !inForce && had:
+			// Its copies may be all that is left, and would go with the purge that this is run before.
+			faults = append(faults, fmt.Errorf("case %s: its hold was released, and the act by which it is %s is not in the case store as one who may has signed it: close it anew", number, states[i].State))
+		case states[i].holds() && !inForce && g.p.Lookup.Oldest() > 0:
 			scope, err := g.HoldScope(c.Decision)
 			if errors.Is(err, ErrNoHold) {
 				continue // there is nothing left to hold
@@ -178,8 +192,8 @@ func (g *Gate) mayHold(ctx context.Context, number string) error {
 	if err != nil {
 		return err
 	}
-	if s := v.Status.State; s != Active && s != Suspended {
-		return fmt.Errorf("%w: the decision is %s, only one that may be used holds anything", ErrNoHold, s)
+	if !v.holds() {
+		return fmt.Errorf("%w: the decision is %s, only one that may be used holds anything", ErrNoHold, v.State)
 	}
 	if _, inForce := holdsOf(v.record, v.Digest); inForce {
 		return fmt.Errorf("%w: the case has a hold already", ErrNoHold)

@@ -153,6 +153,64 @@ func TestForgedActReleasesNothing(t *testing.T) {
 	}
 }
 
+// Whoever can write to the record ends no hold by an entry that says so, nor by one more that says that the decision has ended.
+func TestForgedReleaseEndsNoHold(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	ctx := t.Context()
+	d := h.active(nil)
+	r := h.requestRecords(h.desk(), nil)
+	if placed, _, err := h.gate.SettleHolds(ctx, h.holds()); err != nil || placed != 1 {
+		t.Fatal(placed, err)
+	}
+	want := h.inForce()
+	release := func() {
+		for _, e := range get(h.log.Entries(ctx)) {
+			if e.Kind == audit.HoldPlaced {
+				get(h.log.Append(ctx, audit.Entry{Kind: audit.HoldReleased, Actor: "gate", Case: e.Case, Document: e.Document}))
+			}
+		}
+	}
+	release()
+	if got := h.inForce(); len(got) != 2 || !slices.Equal(got, want) {
+		t.Errorf("after releases that nobody had a ground for, in force: %v", got)
+	}
+	if placed, released, err := h.gate.SettleHolds(ctx, h.holds()); err != nil || placed+released != 0 {
+		t.Errorf("placed %d, released %d: %v", placed, released, err)
+	}
+	record := get(h.log.Entries(ctx))
+	if err := vault.CheckHeld(record, nil); err != nil {
+		t.Error(err)
+	}
+	if list := CheckRule(record).Findings; len(list) != 2 || list[0].Case != r.Request.Case || list[1].Case != d.Case || !strings.Contains(list[0].Text, "it counts as held") {
+		t.Error(list)
+	}
+
+	// With an end that nobody signed the hold is gone by the record, and nothing is purged before somebody may end it.
+	get(h.log.Append(ctx, audit.Entry{Kind: audit.DecisionClosed, Actor: "chef", Case: d.Case, Document: digestOf(d).String(), Body: seal.DigestOf([]byte("x")).String()}))
+	release()
+	for range 2 {
+		if _, _, err := h.gate.SettleHolds(ctx, h.holds()); err == nil || !strings.Contains(err.Error(), d.Case) || !strings.Contains(err.Error(), "close it anew") {
+			t.Errorf("a purge may begin: %v", err)
+		}
+	}
+	if s, err := h.act(ActClosing, d, "chef", func(a *Act) { a.Result = "klart" }); err != nil || !s.Certain {
+		t.Fatal(s, err)
+	}
+	if _, _, err := h.gate.SettleHolds(ctx, h.holds()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A decision that is ended by an act that nobody can prove is held, if it never was.
+func TestWhatIsNotProvedToHaveEndedIsHeld(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	d := h.active(nil)
+	get(h.log.Append(t.Context(), audit.Entry{Kind: audit.DecisionRevoked, Actor: "chef", Case: d.Case, Document: digestOf(d).String(), Body: seal.DigestOf([]byte("x")).String()}))
+	if placed, _, err := h.gate.SettleHolds(t.Context(), h.holds()); err != nil || placed != 1 || h.state(d).State != Revoked {
+		t.Error(placed, h.state(d).State, err)
+	}
+}
+
 // An act that is proved and not on record, or on record and not proved, blocks and lets nothing go; both together do, also when
 // the one who signed has left.
 func TestOnlyAProvedActOnRecordLetsGo(t *testing.T) {

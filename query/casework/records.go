@@ -379,7 +379,11 @@ func (k *RecordsDesk) file(ctx context.Context, r *RecordsRequest, digest seal.D
 	} else if err != nil {
 		return err
 	}
-	_, err = g.p.Log.Append(ctx, audit.Entry{Kind: audit.RecordsRequested, Actor: r.Registrar.ID, Case: r.Case, Document: digest.String()})
+	entry := audit.Entry{Kind: audit.RecordsRequested, Actor: r.Registrar.ID, Case: r.Case, Document: digest.String()}
+	if r.wide() { // its hold may lapse, which the record must be able to tell
+		entry.Counts = map[string]int64{"wide": 1}
+	}
+	_, err = g.p.Log.Append(ctx, entry)
 	return err
 }
 

@@ -22,7 +22,7 @@ const (
 
 	// ConfirmIn is how long a request for the records of a unit or of everybody holds them by one signature. The second is of a
 	// holder of the role manager or security.
-	ConfirmIn = 7 * 24 * time.Hour
+	ConfirmIn = vault.Unconfirmed
 )
 
 // A RecordsAct is what somebody does about a [RecordsRequest] beside deciding: the second signature under one that names no

@@ -9,6 +9,7 @@ import (
 
 	"tillsyn/internal/audit"
 	"tillsyn/internal/seal"
+	"tillsyn/internal/vault"
 )
 
 // A RuleCase is what the record says of one decision.
@@ -46,16 +47,23 @@ type RuleReport struct {
 // the approvals of three different holders, one of each role by the registers of that time, each signed by its holder and in
 // time, and none of them the requester or whoever looks, who are both in the register then; its window is open; the union was
 // told, by the signed notice of the requester or a holder, or there was still time to; it has not ended; there are no more lookups
-// than it allows, and none without an intent. It has its own reading of all this and asks nothing of the gate's: what the gate
+// than it allows, and none without an intent; and no hold was released before what it rests on had ended. It has its own reading of all this and asks nothing of the gate's: what the gate
 // should have refused is found here.
 //
 // What stands in no entry can't be judged: who the subject is, and whether the numbers of the request are those of the
 // decision, whose text only its parties have. Whoever has that text compares its digest. The record itself must have been verified.
 func CheckRule(record []audit.Record) RuleReport {
 	r := ruleCheck{report: RuleReport{Cases: []RuleCase{}, Findings: []RuleFinding{}}, chains: map[string][]*seal.Register{}, notes: map[string][][]byte{}, cases: map[string]*ruledCase{}}
+	groundless := map[audit.Position]bool{}
+	for _, e := range vault.GroundlessReleases(record) {
+		groundless[e.Position] = true
+	}
 	for i, e := range record {
 		r.clock = follow(record, i, r.clock)
 		r.entry(e)
+		if groundless[e.Position] {
+			r.found(e, "a hold is released that is not in force, or although nothing has ended what it rests on: it counts as held")
+		}
 	}
 	for _, c := range r.order {
 		r.report.Cases = append(r.report.Cases, c.RuleCase)
