@@ -569,8 +569,8 @@ func (o approveOptions) approver(holder OpenedHolder, trust audit.Trust, memory 
 
 // agree shows a decision and asks.
 func agree(w io.Writer, who *caller, o *casework.Opened) error {
-	page := casework.DecisionFile{Decision: o.Decision, Digest: o.Digest, State: string(casework.Pending), Made: o.Decision.Requested}.Page()
-	if err := printSections(w, page.Sections[:3]); err != nil {
+	file := casework.DecisionFile{Decision: o.Decision, Digest: o.Digest, State: string(casework.Pending), Made: o.Decision.Requested}
+	if err := printSections(w, file.Asked()); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "\n%s\n\nDu är %s (%s). Godkänner du lämnar du ut dina andelar av %d nycklar, för detta beslut och inget annat.\n"+

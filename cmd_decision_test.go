@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -245,7 +247,7 @@ func TestDecisionStory(t *testing.T) {
 		w.must(exitFound, answer, args("decision", "approve", w.as("hr.a"), number)...)
 	}
 	out, _ = w.must(exitOK, "y\n", args("decision", "approve", w.as("hr.a"), number)...)
-	for _, shown := range []string{"OMFATTNING / SCOPE", "| " + subject, "| otillåten fildelning", "| " + w.from.String(), "| utredare (" + seal.Fingerprint(w.key("utredare")) + ")", "Godkänner du?", "Do you approve?", "1 of 3 approvals"} {
+	for _, shown := range []string{"OMFATTNING / SCOPE", "| Vision", "| " + subject, "| otillåten fildelning", "| " + w.from.String(), "| utredare (" + seal.Fingerprint(w.key("utredare")) + ")", "Godkänner du?", "Do you approve?", "1 of 3 approvals"} {
 		if !strings.Contains(out, shown) {
 			t.Errorf("the approver is not shown %q:\n%s", shown, out)
 		}
@@ -368,6 +370,64 @@ func TestDecisionStory(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// An approver is shown every field of what they sign. The two that nobody can read are left out.
+func TestApproversAreShownEverything(t *testing.T) {
+	d := casework.NewDecision()
+	n := 0
+	shown := map[string]string{}
+	var fill func(path string, v reflect.Value)
+	fill = func(path string, v reflect.Value) {
+		n++
+		switch x := v.Addr().Interface().(type) {
+		case *time.Time:
+			*x = time.Date(2026, 1, 1, n, 0, 0, 0, time.UTC)
+			shown[path] = x.Format("2006-01-02 15:04:05 UTC")
+			return
+		case *seal.Digest:
+			*x = seal.DigestOf([]byte(path))
+			shown[path] = x.String()
+			return
+		}
+		switch v.Kind() {
+		case reflect.Struct:
+			for i := range v.NumField() {
+				fill(path+"."+v.Type().Field(i).Name, v.Field(i))
+			}
+		case reflect.Slice:
+			v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+			for i := range 2 {
+				fill(fmt.Sprintf("%s[%d]", path, i), v.Index(i))
+			}
+		case reflect.String:
+			v.SetString(fmt.Sprintf("field%dx", n))
+			shown[path] = v.String()
+		case reflect.Int:
+			v.SetInt(int64(1000 + n))
+			shown[path] = fmt.Sprint(v.Int())
+		default:
+			t.Fatalf("%s is of a kind that this test does not know", path)
+		}
+	}
+	fill("decision", reflect.ValueOf(d).Elem())
+	delete(shown, "decision.Type")
+	delete(shown, "decision.Nonce")
+	if len(shown) < 40 {
+		t.Fatalf("only %d fields were found", len(shown))
+	}
+	var screen bytes.Buffer
+	if err := agree(&screen, &caller{yes: true}, &casework.Opened{Decision: d, Digest: seal.DigestOf([]byte("decision")), Role: seal.HR}); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range shown {
+		if !strings.Contains(screen.String(), text) {
+			t.Errorf("%s is not shown", path)
+		}
+	}
+	if t.Failed() {
+		t.Log(screen.String())
 	}
 }
 

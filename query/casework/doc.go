@@ -106,7 +106,7 @@
 //  1. The gate makes a [Bundle] for one role: decision, proof that the record holds it, the wrapped keys in scope with the share of
 //     that role, the register. It is encrypted to the holders of the role and padded: whoever carries it learns nothing from it.
 //  2. The approver's client ([Approver]) checks the record's checkpoint against the last one it saw itself, that the request is in
-//     it, the chain of registers, its own role, and the decision; shows the decision in plain words; on yes opens the shares in
+//     it, the chain of registers, its own role, and the decision; shows all that the decision says; on yes opens the shares in
 //     scope for the subject that it showed, and signs. It never asks the database anything.
 //  3. The gate accepts the [Approval]: all checks again, file, then record. Repeating it changes nothing.
 //

@@ -40,8 +40,21 @@ func (f DecisionFile) Page() Page {
 		},
 		Foot: f.foot(rule),
 	}
-	p.Sections = append(p.Sections,
-		Section{Heading: Phrase{"Beslutet", "The decision"}, Facts: []Fact{
+	p.Sections = append(f.decided(rule), f.approvals(), f.notice(), f.executions(), f.result(), f.evidence())
+	return p
+}
+
+// Asked is everything that the decision itself says, which whoever approves it signs.
+func (f DecisionFile) Asked() []Section {
+	rule, _ := RuleOf(f.Decision.Kind)
+	f.Acts, f.Record = nil, nil
+	return append(f.decided(rule), f.notice(), f.evidence())
+}
+
+func (f DecisionFile) decided(rule Rule) []Section {
+	d := f.Decision
+	return []Section{
+		{Heading: Phrase{"Beslutet", "The decision"}, Facts: []Fact{
 			{Term: Phrase{"Ärendenummer", "Case number"}, Value: d.Case},
 			{Term: Phrase{"Läge", "State"}, Value: stateInWords(f.State)},
 			{Term: Phrase{"Slag", "Kind"}, Value: rule.AboutSv + " (" + string(d.Kind) + ")"},
@@ -56,11 +69,11 @@ func (f DecisionFile) Page() Page {
 			{Term: Phrase{"Får användas till", "May be used until"}, Value: clockTime(d.ExecuteBy)},
 			{Term: Phrase{"Högsta antal sökningar", "Largest number of lookups"}, Value: strconv.Itoa(d.Lookups)},
 		}},
-		Section{Heading: Phrase{"Omfattning", "Scope"}, Facts: append(scopeFacts(d), recipientFacts(d)...), Text: []Phrase{{
+		{Heading: Phrase{"Omfattning", "Scope"}, Facts: append(scopeFacts(d), recipientFacts(d)...), Text: []Phrase{{
 			"Bara det som står här kan läsas. Systemet kan inte visa en annan person, dag, källa eller kategori.",
 			"Only what stands here can be read. The system can't show another person, day, source or category.",
 		}}},
-		Section{Heading: Phrase{"Skäl", "Reasons"}, Facts: filled([]Fact{
+		{Heading: Phrase{"Skäl", "Reasons"}, Facts: filled([]Fact{
 			{Term: Phrase{"Misstanke", "Suspicion"}, Value: d.Suspicion},
 			{Term: Phrase{"Skäl", "Reason"}, Value: d.Reason},
 			{Term: Phrase{"Mindre ingripande åtgärder som övervägts", "Less intrusive means considered"}, Value: d.LessIntrusive},
@@ -69,9 +82,7 @@ func (f DecisionFile) Page() Page {
 			{Term: Phrase{"Följder för den enskilde", "Consequences for the person"}, Value: d.Consequences},
 			{Term: Phrase{"Regler som personen fått information om", "Rules that people had been told of"}, Value: d.Policy},
 		})},
-	)
-	p.Sections = append(p.Sections, f.approvals(), f.notice(), f.executions(), f.result(), f.evidence())
-	return p
+	}
 }
 
 func (f DecisionFile) foot(rule Rule) []Phrase {
@@ -170,13 +181,14 @@ func (f DecisionFile) approvals() Section {
 }
 
 func (f DecisionFile) notice() Section {
-	s := Section{Heading: Phrase{"Underrättelse till facket", "Notice to the union"}}
+	s := Section{Heading: Phrase{"Underrättelse till facket", "Notice to the union"}, Facts: filled([]Fact{
+		{Term: Phrase{"Ska underrättas", "To be told"}, Value: f.Decision.Union},
+		{Term: Phrase{"I stället underrättas", "Told instead"}, Value: f.Decision.Informed},
+	})}
 	if !f.Decision.NeedsUnion() {
 		s.Text = []Phrase{{"Krävs inte för detta slags beslut eller denna grupp.", "Not needed for this kind of decision or this population."}}
-		s.Facts = filled([]Fact{{Term: Phrase{"I stället underrättas", "Told instead"}, Value: f.Decision.Informed}})
 		return s
 	}
-	s.Facts = []Fact{{Term: Phrase{"Ska underrättas", "To be told"}, Value: f.Decision.Union}}
 	told := false
 	for _, a := range f.Acts {
 		if a.Type == ActNotice {
@@ -238,6 +250,7 @@ func (f DecisionFile) evidence() Section {
 	}
 	s := Section{Heading: Phrase{"Bevis", "Evidence"}, Facts: []Fact{
 		{Term: Phrase{"Beslutets kontrollsumma", "Digest of the decision"}, Value: f.Digest.String(), Code: true},
+		{Term: Phrase{"Installation", "Deployment"}, Value: f.Decision.Deployment},
 		{Term: Phrase{"Begärt med nyckel", "Requester's key"}, Value: f.Decision.Requester.Key, Code: true},
 		{Term: Phrase{"Utredarnas nycklar", "Investigators' keys"}, Value: keysOf(f.Decision.Investigators), Code: true},
 		{Term: Phrase{"Register över behöriga", "Register of holders"}, Value: fmt.Sprintf("nr %d, %s", f.Decision.Register.Number, f.Decision.Register.Digest), Code: true},
