@@ -198,7 +198,7 @@ func exportCounts(m Manifest) map[string]int64 {
 func (g *Gate) exportable(ctx context.Context, number string, maker *seal.Signer, rows []Row) (*view, error) {
 	v, err := g.view(ctx, number)
 	if errors.Is(err, ErrNoCase) {
-		return nil, g.refuse(ctx, nameOf(maker), number, "", refusedNoCase)
+		return nil, g.refuse(ctx, "", number, "", refusedNoCase)
 	}
 	if err != nil {
 		return nil, err

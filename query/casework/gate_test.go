@@ -1178,6 +1178,27 @@ func (h *house) testEntitled() {
 			h.t.Errorf("%s: %v", name, err)
 		}
 	}
+	// Of a number that nobody has, nobody has proved a name: what somebody calls himself is not put on record.
+	before, desk := h.count(audit.AccessRefused), h.desk()
+	for _, name := range []string{"manager-1", "anna.berg"} {
+		fake := get(seal.NewSigner(name))
+		_, decided := desk.Decide(h.t.Context(), "KS 404", OutcomeNothing, "", nil, fake)
+		_, _, entitled := h.gate.Entitled(h.t.Context(), "KS 404", fake)
+		_, exported := h.gate.Export(h.t.Context(), "KS 404", nil, ExportOptions{Maker: fake})
+		for what, err := range map[string]error{"decides": decided, "confirms": desk.Confirm(h.t.Context(), "KS 404", fake), "sees": entitled, "exports": exported} {
+			if !errors.Is(err, ErrRefused) {
+				h.t.Errorf("somebody %s a case that there is not: %v", what, err)
+			}
+		}
+	}
+	if n := h.count(audit.AccessRefused); n != before+8 {
+		h.t.Errorf("%d refusals are on record, want 8 more than %d", n, before)
+	}
+	for _, e := range get(h.log.Entries(h.t.Context())) {
+		if e.Kind == audit.AccessRefused && e.Actor != "gate" {
+			h.t.Errorf("the record names %s, who is whoever said so", e.Actor)
+		}
+	}
 	mine := h.request(func(d *Decision) { d.Case, d.Scope.Aliases = "KS 2026/0800", []string{"hr-1"} })
 	if _, _, err := h.gate.Entitled(h.t.Context(), mine.Case, h.signer("hr-1")); !errors.Is(err, ErrRefused) {
 		h.t.Error("a holder sees the case about himself:", err)

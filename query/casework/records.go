@@ -539,7 +539,7 @@ func (k *RecordsDesk) List(ctx context.Context) ([]Records, error) {
 func (k *RecordsDesk) open(ctx context.Context, number string, by *seal.Signer, states ...string) (Records, error) {
 	r, err := k.Status(ctx, number)
 	if errors.Is(err, ErrNoCase) {
-		return Records{}, k.Gate.refuse(ctx, nameOf(by), number, "", refusedNoCase)
+		return Records{}, k.Gate.refuse(ctx, "", number, "", refusedNoCase)
 	}
 	if err != nil {
 		return Records{}, err

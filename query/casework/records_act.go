@@ -175,7 +175,7 @@ func (k *RecordsDesk) Confirm(ctx context.Context, number string, by *seal.Signe
 	fail := func(err error) error { return fmt.Errorf("confirm a request for records: %w", err) }
 	r, err := k.Status(ctx, number)
 	if errors.Is(err, ErrNoCase) {
-		return k.Gate.refuse(ctx, nameOf(by), number, "", refusedNoCase)
+		return k.Gate.refuse(ctx, "", number, "", refusedNoCase)
 	}
 	if err != nil {
 		return fail(err)
