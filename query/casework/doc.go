@@ -8,7 +8,7 @@
 //     where the decision says, past whoever runs it: [Gate.Lookup] refuses those kinds.
 //   - Who requests and who looks is somebody whom three roles have seen: requester and investigators are members or holders in the
 //     tenant's register, with exactly the key in the decision, when it is requested, in the register that each approver signs by,
-//     and, of the requester and whoever looks, at each lookup. Who is removed from the register sees nothing from that moment.
+//     and, of the requester and whoever looks, at each lookup and each export. Who is removed from the register sees nothing from that moment.
 //   - Approving is opening. An approver's client opens that role's shares of the data keys in scope, and of no others, and
 //     seals them to the gate, bound to the digest of this decision (package seal). A decision that was edited in one byte is
 //     another decision: signatures and shares are of no use for it. The service never holds a role's key.

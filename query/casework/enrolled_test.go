@@ -227,11 +227,28 @@ func (h *house) testRemovedMembers() {
 		h.refused(what, rows, err, n)
 	}
 	d := h.active(func(d *Decision) { d.Lookups = 20 })
+	kept, _, err := h.lookup(d)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	out := h.path("out")
+	if err := os.Mkdir(out, 0o700); err != nil {
+		h.t.Fatal(err)
+	}
+	export := func(what string, ok bool) {
+		h.t.Helper()
+		_, err := h.gate.Export(h.t.Context(), d.Case, kept, ExportOptions{Dir: out, Maker: h.signer("utredare"), Authority: "Norrbo kommun"})
+		if ok && err != nil || !ok && !errors.Is(err, ErrRefused) {
+			h.t.Errorf("export, %s: %v", what, err)
+		}
+	}
+	export("before anybody left", true)
 	wanted("before anybody left", d, true)
 	for _, id := range []string{"utredare", "chef"} {
 		h.town.leave(id)
 		h.changed()
 		wanted(id+" has left", d, false)
+		export(id+" has left", false)
 		if _, s, err := h.gate.Entitled(h.t.Context(), d.Case, h.signer(id)); err == nil {
 			h.t.Errorf("%s has left and sees the case: %v", id, s)
 		}
@@ -259,6 +276,7 @@ func (h *house) testRemovedMembers() {
 		h.signers[id] = old
 		h.changed()
 		wanted(id+" has another key in the register", d, false)
+		export(id+" has another key in the register", false)
 		h.town.leave(id)
 		h.enrol(id, "pupil")
 		h.changed()
@@ -267,6 +285,7 @@ func (h *house) testRemovedMembers() {
 		h.enrol(id, "")
 		h.changed()
 		wanted(id+" is back", d, true)
+		export(id+" is back", true)
 	}
 	// Another investigator leaves: those who stay go on.
 	both := h.active(func(d *Decision) {
@@ -276,7 +295,7 @@ func (h *house) testRemovedMembers() {
 	h.changed()
 	wanted("another has left", both, true)
 	n := h.count(audit.AccessRefused)
-	_, err := h.gate.Lookup(h.t.Context(), both.Case, h.ask(both, "tredje-utredare"), func(Row) error { h.t.Error("a row"); return nil })
+	_, err = h.gate.Lookup(h.t.Context(), both.Case, h.ask(both, "tredje-utredare"), func(Row) error { h.t.Error("a row"); return nil })
 	h.refused("who has left", nil, err, n)
 	h.enrol("tredje-utredare", "")
 	h.changed()

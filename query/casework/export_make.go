@@ -58,7 +58,8 @@ type ExportOptions struct {
 }
 
 // Export writes rows that a lookup of the case has answered into a signed archive, with all that it takes to check them: see
-// export_readme.txt. It refuses when the decision is not active, and when the maker is none of its investigators.
+// export_readme.txt. It refuses when the decision is not active, and when the maker is none of its investigators, or they or its
+// requester are in the register no more.
 //
 // Order: the case store learns where the archive will be, the archive is written beside its name, the record learns the digest of
 // its manifest (export.made), the record's proof is added, the archive gets its name. Killed in between, what is there is known
@@ -193,7 +194,7 @@ func exportCounts(m Manifest) map[string]int64 {
 	return counts
 }
 
-// exportable answers a case whose rows maker may take out now: an investigator, while the decision is active, and rows that a lookup
+// exportable answers a case whose rows maker may take out now: who might look now too, while the decision is active, and rows that a lookup
 // of it has answered. Everybody else is refused, on record.
 func (g *Gate) exportable(ctx context.Context, number string, maker *seal.Signer, rows []Row) (*view, error) {
 	v, err := g.view(ctx, number)
@@ -205,6 +206,9 @@ func (g *Gate) exportable(ctx context.Context, number string, maker *seal.Signer
 	}
 	if p, ok := v.Decision.investigator(nameOf(maker)); !ok || p.Key != maker.Verifier() {
 		return nil, g.refuse(ctx, "", number, v.Digest.String(), refusedActor)
+	}
+	if !v.Decision.mayLook(maker.Name(), v.chain[len(v.chain)-1]) {
+		return nil, g.refuse(ctx, "", number, v.Digest.String(), refusedEnrolled)
 	}
 	if v.State != Active {
 		return nil, g.refuse(ctx, maker.Name(), number, v.Digest.String(), refusedState)
