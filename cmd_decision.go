@@ -573,8 +573,9 @@ func agree(w io.Writer, who *caller, o *casework.Opened) error {
 	if err := printSections(w, file.Asked()); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\n%s\n\nDu är %s (%s). Godkänner du lämnar du ut dina andelar av %d nycklar, för detta beslut och inget annat.\n"+
-		"You are %s (%s). Approving hands over your shares of %d keys, for this decision and no other.\n", o.Digest, o.ID(), o.Role, o.Keys, o.ID(), o.Role, o.Keys)
+	// How many keys there are would tell, before anybody else has approved, whether there are rows.
+	fmt.Fprintf(w, "\n%s\n\nDu är %s (%s). Godkänner du lämnar du ut dina andelar av de nycklar som finns, för detta beslut och inget annat.\n"+
+		"You are %s (%s). Approving hands over your shares of the keys that there are, for this decision and no other.\n", o.Digest, o.ID(), o.Role, o.ID(), o.Role)
 	if who.yes {
 		return nil
 	}
@@ -638,7 +639,7 @@ func (g *openedGate) runApprove(ctx context.Context, w io.Writer, who *caller, n
 		return err
 	}
 	if refused > 0 {
-		fmt.Fprintf(w, "%d keys that the service showed are not of this decision: they were left shut\n", refused)
+		fmt.Fprintln(w, "Keys that the service showed are not of this decision: they were left shut.")
 	}
 	return g.printStatus(w, c.Decision, status, false)
 }

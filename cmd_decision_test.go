@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -250,6 +251,16 @@ func TestDecisionStory(t *testing.T) {
 	for _, shown := range []string{"OMFATTNING / SCOPE", "| Vision", "| " + subject, "| otillåten fildelning", "| " + w.from.String(), "| utredare (" + seal.Fingerprint(w.key("utredare")) + ")", "Godkänner du?", "Do you approve?", "1 of 3 approvals"} {
 		if !strings.Contains(out, shown) {
 			t.Errorf("the approver is not shown %q:\n%s", shown, out)
+		}
+	}
+	shown, _ := w.must(exitOK, "", args("decision", "show", w.as("hr.a"), number)...)
+	entries, _ := w.must(exitOK, "", "audit", "list", "--json")
+	if entries = entries[strings.Index(entries, `"decision.requested"`):]; !strings.Contains(entries, `"decision.approved"`) {
+		t.Fatal(entries)
+	}
+	for what, text := range map[string]string{"the screen": out, "the page": shown, "the record": entries} {
+		if found := regexp.MustCompile(`(?i)\d+ (keys|nycklar|shares|andelar)|"keys"|keys handed over`).FindString(text); found != "" {
+			t.Errorf("%s tells before three have approved how many keys there are: %s", what, found)
 		}
 	}
 	w.must(exitRefused, "y\n", args("decision", "approve", w.as("hr.b"), number)...) // the role has approved

@@ -248,6 +248,23 @@ func TestHandoverIsForOneDecisionAndRole(t *testing.T) {
 	if got, err := gate.OpenHandover(a, h); err != nil || !maps.Equal(got, shares) {
 		t.Fatal("a handover does not open:", err)
 	}
+	many := map[KeyID]Share{}
+	for i := range 3 * handoverPad {
+		many[KeyID{1, byte(i), byte(i >> 8)}] = Share{byte(i)}
+	}
+	for n, of := range map[int]map[KeyID]Share{0: {}, 2: shares} {
+		if other, err := SealHandover(gate.Public(), a, HR, of); err != nil || len(other.Sealed) != len(h.Sealed) {
+			t.Errorf("its length says that there are %d shares: %v", n, err)
+		}
+	}
+	if other, err := SealHandover(gate.Public(), a, HR, many); err != nil {
+		t.Error(err)
+	} else if got, err := gate.OpenHandover(a, other); err != nil || !maps.Equal(got, many) {
+		t.Error("a handover of many shares does not open:", err)
+	}
+	if _, err := SealHandover(gate.Public(), a, HR, map[KeyID]Share{{}: {1}}); err == nil {
+		t.Error("a share of no key was handed over")
+	}
 	for name, use := range map[string]func() error{
 		"another decision":   func() error { _, err := gate.OpenHandover(b, h); return err },
 		"no decision":        func() error { _, err := gate.OpenHandover(Digest{}, h); return err },

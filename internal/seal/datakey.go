@@ -300,7 +300,11 @@ func handoverInfo(decision Digest, r Role) []byte {
 	return framed([]byte(labelHandover), decision[:], []byte(r))
 }
 
-// SealHandover seals shares to the gate. They open for the decision with this digest only.
+// handoverPad is for how many shares a handover has room at least; beyond, it doubles.
+const handoverPad = 1024
+
+// SealHandover seals shares to the gate. They open for the decision with this digest only. How long a handover is says little about how
+// many shares are in it.
 func SealHandover(gate PublicKey, decision Digest, r Role, shares map[KeyID]Share) (Handover, error) {
 	if decision.IsZero() {
 		return Handover{}, errors.New("shares are handed over for a decision only")
@@ -308,11 +312,22 @@ func SealHandover(gate PublicKey, decision Digest, r Role, shares map[KeyID]Shar
 	if !r.approves() {
 		return Handover{}, fmt.Errorf("%s hands over no shares", r)
 	}
-	plain := make([]byte, 0, len(shares)*(len(KeyID{})+shareSize))
-	for id, s := range shares {
-		plain = append(append(plain, id[:]...), s[:]...)
+	room := handoverPad
+	for room < len(shares) {
+		room *= 2
 	}
+	const each = len(KeyID{}) + shareSize
+	plain := make([]byte, room*each) // what is left of it is no key's: none has the id zero
 	defer clear(plain)
+	at := 0
+	for id, s := range shares {
+		if id == (KeyID{}) {
+			return Handover{}, errors.New("a share is of no key")
+		}
+		copy(plain[at:], id[:])
+		copy(plain[at+len(id):], s[:])
+		at += each
+	}
 	sealed, err := gate.seal(handoverInfo(decision, r), plain)
 	if err != nil {
 		return Handover{}, fmt.Errorf("seal shares to the gate: %w", err)
@@ -331,8 +346,11 @@ func (k PrivateKey) OpenHandover(decision Digest, h Handover) (map[KeyID]Share, 
 		return nil, ErrNotOpened
 	}
 	defer clear(plain)
-	shares := make(map[KeyID]Share, len(plain)/each)
+	shares := map[KeyID]Share{}
 	for ; len(plain) > 0; plain = plain[each:] {
+		if KeyID(plain) == (KeyID{}) {
+			continue
+		}
 		shares[KeyID(plain)] = Share(plain[len(KeyID{}):each])
 	}
 	return shares, nil

@@ -34,7 +34,6 @@ type Act struct {
 	Role     seal.Role       `json:"role,omitempty"`     // approval, denial
 	Register *RegisterDigest `json:"register,omitempty"` // approval: the register that stood when it was signed
 	Handover seal.Digest     `json:"handover,omitzero"`  // approval: of the sealed shares
-	Keys     int             `json:"keys,omitempty"`     // approval: how many shares were handed over
 	Reason   string          `json:"reason,omitempty"`   // denial, revocation
 	Told     string          `json:"told,omitempty"`     // notice: who was told
 	ToldAt   time.Time       `json:"told_at,omitzero"`   // notice
@@ -117,9 +116,6 @@ func (a *Act) Validate() error {
 		fault("register: is missing")
 	}
 	has("handover", rule.register, !a.Handover.IsZero())
-	if a.Keys < 0 || a.Keys > 0 && !rule.register {
-		fault("keys: does not belong here, or is below 0")
-	}
 	has("reason", rule.reason, a.Reason != "")
 	has("told", rule.told, a.Told != "")
 	has("told_at", rule.told, !a.ToldAt.IsZero())

@@ -374,7 +374,6 @@ type Opened struct {
 	Decision *Decision
 	Digest   seal.Digest
 	Role     seal.Role
-	Keys     int    // data keys in scope
 	Memory   Memory // what to remember, once it was answered
 	GateKey  string // age recipient of the gate: an approval that travels is encrypted to it
 
@@ -463,7 +462,7 @@ func (a *Approver) Open(text []byte) (*Opened, error) {
 	if string(holder.Role) != b.Role {
 		return fail("it is for %s, and you are %s", b.Role, holder.Role)
 	}
-	o := &Opened{Decision: decision, Digest: digest, Role: holder.Role, Keys: len(b.Keys), GateKey: current.GateRecipient(),
+	o := &Opened{Decision: decision, Digest: digest, Role: holder.Role, GateKey: current.GateRecipient(),
 		approver: a, holder: holder, register: current, bundle: b}
 	if err := decision.Enrolled(current); err != nil {
 		return fail("%w: %w", ErrNotEntitled, err)
@@ -532,7 +531,7 @@ func (o *Opened) Approve() (approval []byte, refused int, err error) {
 		return fail(err)
 	}
 	act := o.act(ActApproval)
-	act.Handover, act.Keys = seal.DigestOf(handover.Sealed), len(shares)
+	act.Handover = seal.DigestOf(handover.Sealed)
 	signed, err := SignAct(act, o.approver.Signer)
 	if err != nil {
 		return fail(err)

@@ -409,7 +409,7 @@ func TestActsHaveOnlyTheirFields(t *testing.T) {
 	good := map[string]func(*Act){
 		ActApproval: func(a *Act) {
 			current := o.current()
-			a.Role, a.Register, a.Handover, a.Keys = seal.HR, &current, seal.DigestOf([]byte("x")), 1
+			a.Role, a.Register, a.Handover = seal.HR, &current, seal.DigestOf([]byte("x"))
 		},
 		ActDenial:     func(a *Act) { a.Role, a.Reason = seal.HR, "nej" },
 		ActRevocation: func(a *Act) { a.Reason = "nytt besked" },

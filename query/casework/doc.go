@@ -146,6 +146,8 @@
 //   - A holder who is enrolled as a member too, under another id and with other keys, can't be told apart (package seal says who must).
 //   - Whoever sends a passphrase by letter could open the extract itself: the decision says that it will be so, and three people
 //     approve it. An age key of the person leaves nobody in between; whether it is the person's, they vouch for.
+//   - An approver's bundle has as many keys as there are: whoever looks into the memory of an approver's client, before the others have
+//     approved, learns how many. Record, case store, screens and document do not say it: a handover is padded, and no count is signed.
 //   - At one table the approver's client runs on the gate's machine, and the role's key is in its memory for that moment. Over
 //     distance it never is.
 //   - How much there was of protected destinations or other categories is not told, but to the person's own extract. So whoever

@@ -155,16 +155,16 @@ func filled(facts []Fact) []Fact {
 func (f DecisionFile) approvals() Section {
 	t := Table{
 		Caption: Phrase{"Godkännanden och avslag", "Approvals and denials"},
-		Head:    []Phrase{{"Roll", "Role"}, {"Vem", "Who"}, {"Vad", "What"}, {"När", "When"}, {"Nycklar överlämnade", "Keys handed over"}, {"Skäl", "Reason"}},
+		Head:    []Phrase{{"Roll", "Role"}, {"Vem", "Who"}, {"Vad", "What"}, {"När", "When"}, {"Skäl", "Reason"}},
 	}
 	for _, a := range f.Acts {
 		switch a.Type {
 		case ActApproval:
-			t.Rows = append(t.Rows, []string{roleInWords(a.Role), a.Actor, "godkänt / approved", clockTime(a.At), strconv.Itoa(a.Keys), ""})
+			t.Rows = append(t.Rows, []string{roleInWords(a.Role), a.Actor, "godkänt / approved", clockTime(a.At), ""})
 		case ActDenial:
-			t.Rows = append(t.Rows, []string{roleInWords(a.Role), a.Actor, "avslaget / denied", clockTime(a.At), "", a.Reason})
+			t.Rows = append(t.Rows, []string{roleInWords(a.Role), a.Actor, "avslaget / denied", clockTime(a.At), a.Reason})
 		case ActRevocation:
-			t.Rows = append(t.Rows, []string{"–", a.Actor, "återkallat / revoked", clockTime(a.At), "", a.Reason})
+			t.Rows = append(t.Rows, []string{"–", a.Actor, "återkallat / revoked", clockTime(a.At), a.Reason})
 		}
 	}
 	s := Section{Heading: Phrase{"Beslutsfattare", "Who decided"}}
@@ -183,7 +183,7 @@ func (f DecisionFile) approvals() Section {
 func (f DecisionFile) notice() Section {
 	s := Section{Heading: Phrase{"Underrättelse till facket", "Notice to the union"}, Facts: filled([]Fact{
 		{Term: Phrase{"Ska underrättas", "To be told"}, Value: f.Decision.Union},
-		{Term: Phrase{"I stället underrättas", "Told instead"}, Value: f.Decision.Informed},
+		{Term: Phrase{"I stället underrättas", "Told instead"}, Value: Clipped(f.Decision.Informed, maxShort)},
 	})}
 	if !f.Decision.NeedsUnion() {
 		s.Text = []Phrase{{"Krävs inte för detta slags beslut eller denna grupp.", "Not needed for this kind of decision or this population."}}
@@ -250,7 +250,7 @@ func (f DecisionFile) evidence() Section {
 	}
 	s := Section{Heading: Phrase{"Bevis", "Evidence"}, Facts: []Fact{
 		{Term: Phrase{"Beslutets kontrollsumma", "Digest of the decision"}, Value: f.Digest.String(), Code: true},
-		{Term: Phrase{"Installation", "Deployment"}, Value: f.Decision.Deployment},
+		{Term: Phrase{"Installation", "Deployment"}, Value: Clipped(f.Decision.Deployment, 100)},
 		{Term: Phrase{"Begärt med nyckel", "Requester's key"}, Value: f.Decision.Requester.Key, Code: true},
 		{Term: Phrase{"Utredarnas nycklar", "Investigators' keys"}, Value: keysOf(f.Decision.Investigators), Code: true},
 		{Term: Phrase{"Register över behöriga", "Register of holders"}, Value: fmt.Sprintf("nr %d, %s", f.Decision.Register.Number, f.Decision.Register.Digest), Code: true},

@@ -152,7 +152,7 @@ func inventedFile(t *testing.T) DecisionFile {
 	}
 	approve := func(actor string, r seal.Role, minutes int) Act {
 		a := act(ActApproval, actor, minutes)
-		a.Role, a.Keys = r, 12
+		a.Role = r
 		return a
 	}
 	notice := act(ActNotice, "chef.ek", 95)

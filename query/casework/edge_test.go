@@ -320,7 +320,7 @@ func (h *house) testTwin() {
 		// Even one who approves both hands over anew: the old shares under the new signature are not taken.
 		fresh := NewAct(ActApproval, second, digest, a.Actor, h.now())
 		current := h.current()
-		fresh.Role, fresh.Register, fresh.Handover, fresh.Keys = a.Role, &current, a.Handover, a.Keys
+		fresh.Role, fresh.Register, fresh.Handover = a.Role, &current, a.Handover
 		text := get(jsonOf(approvalFile{typeApproval, string(get(SignAct(fresh, h.signer(a.Actor)))), handover}))
 		if _, err := h.gate.Accept(h.t.Context(), text); err == nil {
 			h.t.Errorf("%s: shares of one decision were accepted for its twin", a.Role)

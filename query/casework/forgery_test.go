@@ -62,7 +62,7 @@ func documents(s *story) []document {
 	current := o.current()
 	for typ, fill := range map[string]func(*Act){
 		ActApproval: func(a *Act) {
-			a.Actor, a.Role, a.Register, a.Handover, a.Keys = "hr-1", seal.HR, &current, seal.DigestOf([]byte("x")), 3
+			a.Actor, a.Role, a.Register, a.Handover = "hr-1", seal.HR, &current, seal.DigestOf([]byte("x"))
 		},
 		ActDenial:     func(a *Act) { a.Role, a.Reason = seal.HR, "räcker inte" },
 		ActRevocation: func(a *Act) { a.Reason = "nytt besked" },

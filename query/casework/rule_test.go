@@ -107,7 +107,7 @@ func TestRuleOnTheWholeRecord(t *testing.T) {
 		}, 4, "it is on another decision"},
 		"an approval with one byte changed": {func(o *town) *story {
 			s := ruled(o, nil).approve("manager-1", "hr-1")
-			s.on(audit.DecisionApproved, "security-1", strings.Replace(string(s.approval("security-1", nil)), `"keys": 3`, `"keys": 4`, 1))
+			s.on(audit.DecisionApproved, "security-1", strings.Replace(string(s.approval("security-1", nil)), `T12:00:00Z"`, `T12:00:01Z"`, 1))
 			return s.look("utredare", "1")
 		}, 4, "the signature is not its holder's"},
 		"a register that nobody has put on record": {func(o *town) *story {

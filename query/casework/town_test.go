@@ -204,7 +204,7 @@ func (s *story) approval(id string, change func(*Act)) []byte {
 	a := NewAct(ActApproval, s.Decision, s.Digest, id, s.now)
 	h, _ := s.chain[len(s.chain)-1].Holder(id)
 	current := s.current()
-	a.Role, a.Register, a.Handover, a.Keys = h.Role, &current, seal.DigestOf([]byte(id)), 3
+	a.Role, a.Register, a.Handover = h.Role, &current, seal.DigestOf([]byte(id))
 	if change != nil {
 		change(&a)
 	}
