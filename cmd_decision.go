@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/urfave/cli/v2"
 
 	"tillsyn/internal/audit"
@@ -342,17 +340,14 @@ func (d decisionDraft) decision(deployment string, requester *seal.Signer, regis
 
 func (g *openedGate) runRequest(ctx context.Context, w io.Writer, who *caller, text []byte, now time.Time, asJSON bool) error {
 	var d decisionDraft
-	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&d); err != nil {
-		return usageErrorf("the draft: %w", yamlFault("", err))
+	if err := readDraft(text, &d); err != nil {
+		return err
 	}
-	if err := checkTenantName(d.Tenant); err != nil {
-		return usageErrorf("the draft: tenant: %w", err)
-	}
-	chain, err := g.Chain(ctx, d.Tenant)
+	register, err := g.current(ctx, d.Tenant)
 	if err != nil {
 		return err
 	}
-	decision, err := d.decision(g.config.Audit.Deployment, who.signer, chain[len(chain)-1], now)
+	decision, err := d.decision(g.config.Audit.Deployment, who.signer, register, now)
 	if err != nil {
 		return usageErrorf("the draft:\n%w", err)
 	}

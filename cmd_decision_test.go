@@ -384,6 +384,32 @@ func TestDecisionStory(t *testing.T) {
 	}
 }
 
+// What a fault in a draft is quoted by nobody: the place says where to look.
+func TestDraftFaultsQuoteNothing(t *testing.T) {
+	for text, want := range map[string]string{
+		"case: x\nanna.berg: 1\n": "line 2, column 1: a draft has no such field", "? anna.berg\n: x\n": "line 1, column 1: a draft has no such field",
+		"lookups: anna.berg\n": "line 1, column 10: a number", "scope: {threshold: anna.berg}\n": "line 1, column 20: a number", "lookups: 99999999999999999999999\n": "line 1, column 10: the number is too large",
+		"scope: anna.berg\n": "line 1, column 8: something of another kind", "investigators: anna.berg\n": "line 1, column 16: something of another kind",
+		"<<: anna.berg\n": "line 1, column 5: something of another kind", "scope: {names: {anna.berg: 1}}\n": "line 1, column 16: something of another kind",
+		"reason: {anna.berg: 1}\n": "line 1, column 9: a text", "case: a\ncase: anna.berg\n": "line 2, column 1: this field is there twice",
+		"case: [anna.berg\n": "line 1, column 7: it is not YAML", "case: \"anna.berg\n": "line 1, column 7: it is not YAML", "reason: *anna.berg\n": "line 1, column 10: it is not YAML",
+		"reason: >anna.berg\n": "line 1, column 9: it is not YAML", "reason: |anna.berg\n": "it is not YAML", "scope:\n  subject: anna.berg\n x: y\n": "line 3, column 2: it is not YAML",
+		"reason: anna.berg: x\n": "line 1, column 9: it is not YAML", "\tanna.berg": "line 1, column 1", "tenant: @anna.berg\n": "line 1, column 9: it is not YAML", "tenant: `anna.berg\n": "line 1, column 9: it is not YAML",
+		"reason: !anna.berg &anna.berg *anna.berg\n": "", "%anna.berg\n---\ncase: x\n": "", "anna.berg: {anna.berg: &a [*b]}\n": "", "": "it is empty",
+		"union: 'anna.berg\n": "it is not YAML", "- anna.berg\n": "", "\xff\xfeanna.berg": "", "case: !!timestamp anna.berg\nlookups: !!float anna.berg\n": "",
+	} {
+		for _, draft := range []any{&decisionDraft{}, &permissionDraft{}, &accidentDraft{}} {
+			err := readDraft([]byte(text), draft)
+			if err != nil && strings.Contains(err.Error(), "anna") {
+				t.Errorf("%q: %v", text, err)
+			}
+			if _, decision := draft.(*decisionDraft); decision && want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%q: %v, want %s", text, err, want)
+			}
+		}
+	}
+}
+
 // An approver is shown every field of what they sign. The two that nobody can read are left out.
 func TestApproversAreShownEverything(t *testing.T) {
 	d := casework.NewDecision()
@@ -485,12 +511,15 @@ func TestDecisionUsage(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct{ old, new string }{
-		"an unknown field": {"lookups: 3", "lookups: 3\nrows: 5"},
-		"a doubled field":  {"lookups: 3", "lookups: 3\nlookups: 4"},
-		"tomorrow":         {"to: " + w.to.String(), "to: " + (w.to + 9).String()},
-		"a wildcard":       {"  subject: anna.hemlig", `  subject: "anna.hemlig*"`},
-		"a path":           {"tenant: default", "tenant: ../default"},
-		"a wrong time":     {`not_before: ""`, `not_before: "i morgon"`},
+		"an unknown field":    {"lookups: 3", "lookups: 3\nrows: 5"},
+		"a doubled field":     {"lookups: 3", "lookups: 3\nlookups: 4"},
+		"tomorrow":            {"to: " + w.to.String(), "to: " + (w.to + 9).String()},
+		"a wildcard":          {"  subject: anna.hemlig", `  subject: "anna.hemlig*"`},
+		"a path":              {"tenant: default", "tenant: ../default"},
+		"a name for a tenant": {"tenant: default", "tenant: anna.hemlig"},
+		"a name for a field":  {"lookups: 3", "anna.hemlig: 3"},
+		"a name for an alias": {"suspicion: otillåten fildelning", "suspicion: *anna.hemlig"},
+		"a wrong time":        {`not_before: ""`, `not_before: "i morgon"`},
 	} {
 		draft := w.draft("KS 1", "anna.hemlig")
 		if !strings.Contains(draft, c.old) {

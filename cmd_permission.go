@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -153,12 +155,47 @@ type accidentDraft struct {
 	Manager    string `yaml:"manager"`
 }
 
-// readDraft reads a draft strictly. Its errors quote nothing of it.
+// readDraft reads a draft strictly. Its errors say where a fault is and of what kind, and quote nothing of it: what stands in the wrong
+// place may be a name.
 func readDraft(text []byte, v any) error {
 	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(v); err != nil {
-		return usageErrorf("the draft: %w", yamlFault("", err))
+		fault := yamlFault("", err)
+		fault.Message = draftFault(err)
+		return usageErrorf("the draft: %w", fault)
 	}
 	return nil
+}
+
+// draftFault is the kind of a YAML error in our words. The library's own quote.
+func draftFault(err error) string {
+	var (
+		unknown    *yaml.UnknownFieldError
+		syntax     *yaml.SyntaxError
+		kind       *yaml.TypeError
+		overflow   *yaml.OverflowError
+		unexpected *yaml.UnexpectedNodeTypeError
+	)
+	switch {
+	case errors.Is(err, io.EOF):
+		return "it is empty"
+	case errors.As(err, &unknown):
+		return "a draft has no such field here"
+	case errors.As(err, &syntax) && strings.HasPrefix(syntax.Message, "mapping key"):
+		return "this field is there twice"
+	case errors.As(err, &overflow):
+		return "the number is too large"
+	case errors.As(err, &kind) && kind.DstType != nil:
+		switch kind.DstType.Kind() {
+		case reflect.Int:
+			return "a number is wanted here"
+		case reflect.String:
+			return "a text is wanted here: if it has a colon or another sign of YAML, put it into quotation marks"
+		}
+		return "something of another kind is wanted here, such as a list, or fields"
+	case errors.As(err, &unexpected):
+		return "something of another kind is wanted here, such as a list, or fields"
+	}
+	return "it is not YAML: look for a quotation mark or bracket that is missing, an indent, or text that needs quotation marks"
 }
 
 func sortedList(list []string) []string {
@@ -184,8 +221,8 @@ func draftTimes(texts map[string]string, to map[string]*time.Time) error {
 
 // current is the register of holders that stands now.
 func (g *openedGate) current(ctx context.Context, tenant string) (*seal.Register, error) {
-	if err := checkTenantName(tenant); err != nil {
-		return nil, usageErrorf("tenant: %w", err)
+	if checkTenantName(tenant) != nil { // what stands there may be a name
+		return nil, usageErrorf("tenant: is no tenant name; use lower-case letters a-z, digits, '-' and '_'")
 	}
 	chain, err := g.Chain(ctx, tenant)
 	if err != nil {
