@@ -798,11 +798,13 @@ func printToTell(w io.Writer, d *casework.Decision, s casework.Status) error {
 	if d.Kind != casework.Person || s.Lookups == 0 {
 		return nil
 	}
-	_, err := fmt.Fprint(w, `
+	_, err := fmt.Fprintf(w, `
 Tell the person now what was read, when, and why (GDPR article 14), unless secrecy or a police inquiry forbids it; then note why, and
-when it is to be done. tillsyn tells nobody by itself. The document for it: 'tillsyn export document -o FILE `+d.Case+`'.
+when it is to be done. tillsyn tells nobody by itself. What to write from: tillsyn decision show --identity FILE "%[1]s"
+That, and the document for the register, are not what the person is given: they name who approved and may be secret. Write a letter.
 Underrätta personen nu om vad som lästs, när och varför (GDPR artikel 14), om inte sekretess eller en polisutredning hindrar det; anteckna
-då skälet och när det ska ske. tillsyn underrättar ingen av sig självt.
-`)
+då skälet och när det ska ske. tillsyn underrättar ingen av sig självt. Underlag: tillsyn decision show --identity FIL "%[1]s"
+Ge inte personen det, eller handlingen för diariet: de nämner vem som godkänt och kan omfattas av sekretess. Skriv ett brev.
+`, d.Case) // numbers have spaces, and no quotation marks
 	return err
 }

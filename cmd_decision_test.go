@@ -350,9 +350,16 @@ func TestDecisionStory(t *testing.T) {
 	w.must(exitOK, "", args("decision", "deny", w.as("hr.b"), "--reason", "räcker inte", "KS 2026/011")...)
 	w.must(exitUsage, "", args("decision", "close", investigator, number)...) // without a result no case closes
 	out, _ = w.must(exitOK, "ingen åtgärd\n", args("decision", "close", investigator, "--result", "-", number)...)
-	if !strings.Contains(out, "is closed") || !strings.Contains(out, "GDPR artikel 14") {
+	if !strings.Contains(out, "is closed") || !strings.Contains(out, "GDPR artikel 14") || strings.Contains(out, "export document") {
 		t.Error(out)
 	}
+	// The command that it names can be typed as it stands.
+	_, command, found := strings.Cut(out, "What to write from: tillsyn decision show --identity FILE ")
+	command, _, _ = strings.Cut(command, "\n")
+	if !found || command != `"`+number+`"` {
+		t.Errorf("the case is not one argument: %s", out)
+	}
+	w.must(exitOK, "", args("decision", "show", investigator, strings.Trim(command, `"`))...)
 	w.must(exitRefused, "", lookup...)
 	w.must(exitOK, "", "audit", "verify")
 	var list struct{ Cases []decisionLine }
