@@ -46,8 +46,9 @@ their own for --remember.`,
 file is made if it is not there, and changed only if all is well.
 
 When every byte is proved, the rule is checked on what stands there: before each lookup three approvals, each signed by a holder
-of its role by the register of that time, none of them the requester or whoever looks, in the decision's window, the union told
-or still to be told in time, nothing after a revocation. It takes the record alone.
+of its role by the register of that time, none of them the requester or whoever looks, in the decision's window, the union told, by a
+signed notice, or still to be told in time, nothing after a revocation, and no hold released before the end of what it rests on. It
+takes the record alone.
 
 Exit codes: 0 all is well, 1 fault, 2 wrong flags, 3 something was found: the first bad index or tile, or the first entry that the
 rule does not allow, is named.`,
