@@ -30,6 +30,7 @@ const (
 	recordsClosedFile   = "records-closed"
 	recordsRowsFile     = "records-rows-"
 	recordsMarksFile    = "records-marks-"
+	recordsShownFile    = "records-shown-"
 )
 
 // A RecordsRequest is somebody's wish to see public records (allmänna handlingar). It has no field for who they are, and none may
@@ -613,89 +614,52 @@ func (r *RecordsRequest) covers(d *Decision) error {
 	return nil
 }
 
-// Rows answers the rows of a request's previews, in order, and what is marked in them so far: presets first.
+// Rows answers the rows of a request's previews, in order, and what is marked in them so far: presets first. A row's number is its
+// place among them, from 1; [RecordsDesk.Mark] takes numbers only of rows that were answered here.
 func (k *RecordsDesk) Rows(ctx context.Context, number string, registrar *seal.Signer) ([]Row, Marks, error) {
-	r, err := k.open(ctx, number, registrar, "requested", "previewed", "decided")
-	if err != nil {
-		return nil, nil, fmt.Errorf("read previewed rows: %w", err)
+	fail := func(err error) ([]Row, Marks, error) { return nil, nil, fmt.Errorf("read previewed rows: %w", err) }
+	if _, err := k.open(ctx, number, registrar, "requested", "previewed", "decided"); err != nil {
+		return fail(err)
 	}
-	return k.rows(r)
-}
-
-func (k *RecordsDesk) rows(r Records) ([]Row, Marks, error) {
-	s := k.Gate.store
-	names, err := s.Names(r.Request.Case)
-	if err != nil {
-		return nil, nil, err
-	}
-	var rows []Row
-	var marks Marks
-	for _, n := range names {
-		if !strings.HasPrefix(n, recordsRowsFile) {
-			continue
-		}
-		text, err := s.Get(r.Request.Case, n)
-		if err != nil {
-			return nil, nil, err
-		}
-		more, err := k.opened(text)
-		if err != nil {
-			return nil, nil, err
-		}
-		rows = append(rows, more...)
-	}
-	marks = k.Config.Preset(rows)
-	for _, n := range names {
-		if !strings.HasPrefix(n, recordsMarksFile) {
-			continue
-		}
-		text, err := s.Get(r.Request.Case, n)
-		if err != nil {
-			return nil, nil, err
-		}
-		var more Marks
-		if err := json.Unmarshal(text, &more); err != nil {
-			return nil, nil, fmt.Errorf("%w: what was marked can't be read", ErrStore)
-		}
-		marks = append(marks, more...)
-	}
-	return rows, marks, nil
-}
-
-// Mark adds marks to those that there are. Of two marks of one thing the later counts.
-func (k *RecordsDesk) Mark(ctx context.Context, number string, more Marks, registrar *seal.Signer) error {
-	fail := func(err error) error { return fmt.Errorf("mark rows: %w", err) }
-	r, err := k.open(ctx, number, registrar, "previewed")
+	list, err := k.previews(number)
 	if err != nil {
 		return fail(err)
 	}
+	if len(list) > 0 {
+		if err := k.Gate.store.Put(number, shownFile(list), nil); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fail(err)
+		}
+	}
+	rows, marks := k.rowsOf(list)
+	return rows, marks, nil
+}
+
+// Mark adds marks to those that there are. Of two marks of one thing the later counts. It fails if the rows are others than
+// [RecordsDesk.Rows] has answered: a number would be another row's.
+func (k *RecordsDesk) Mark(ctx context.Context, number string, more Marks, registrar *seal.Signer) error {
+	fail := func(err error) error { return fmt.Errorf("mark rows: %w", err) }
 	unlock, err := k.Gate.store.Lock(ctx)
 	if err != nil {
 		return fail(err)
 	}
 	defer unlock()
-	rows, _, err := k.rows(r)
+	if _, err := k.open(ctx, number, registrar, "previewed"); err != nil {
+		return fail(err)
+	}
+	list, err := k.previews(number)
 	if err != nil {
 		return fail(err)
 	}
+	if _, err := k.Gate.store.Get(number, shownFile(list)); errors.Is(err, fs.ErrNotExist) {
+		return fail(errors.New("the rows have changed since they were shown, and their numbers with them: see them again ('tillsyn records preview')"))
+	} else if err != nil {
+		return fail(err)
+	}
+	rows, _ := k.rowsOf(list)
 	if err := more.Validate(rows, k.Config); err != nil {
 		return fail(err)
 	}
-	names, err := k.Gate.store.Names(number)
-	if err != nil {
-		return fail(err)
-	}
-	n := 1
-	for _, name := range names {
-		if strings.HasPrefix(name, recordsMarksFile) {
-			n++
-		}
-	}
-	text, err := json.Marshal(more)
-	if err == nil {
-		err = k.Gate.store.Put(number, fmt.Sprintf("%s%06d", recordsMarksFile, n), text)
-	}
-	if err != nil {
+	if err := k.Gate.fileMarks(number, list, more); err != nil {
 		return fail(err)
 	}
 	return nil
@@ -723,13 +687,14 @@ func (k *RecordsDesk) decide(ctx context.Context, number, outcome, reasons strin
 	}
 	defer unlock()
 	d := RecordsDecision{Type: typeRecordsDecision, Case: number, Request: r.Digest, Outcome: outcome, Reasons: reasons, Actor: registrar.Name(), Nonce: NewNonce(), Laws: []string{}}
-	rows, marks, err := k.rows(r)
+	list, err := k.previews(number)
 	if errors.Is(err, ErrNotReader) && outcome == OutcomeRefused {
-		rows, marks, err = nil, nil, nil // whoever takes over can refuse what another had previewed, and can't say how much of it there is
+		list, err = nil, nil // whoever takes over can refuse what another had previewed, and can't say how much of it there is
 	}
 	if err != nil {
 		return RecordsDecision{}, err
 	}
+	rows, marks := k.rowsOf(list)
 	if r.Decision != nil { // it was filed and a crash kept it out of the record
 		d = *r.Decision
 	} else {
@@ -805,10 +770,11 @@ func (k *RecordsDesk) export(ctx context.Context, number, dir string, registrar 
 	if err != nil {
 		return nil, err
 	}
-	rows, marks, err := k.rows(r)
+	list, err := k.previews(number)
 	if err != nil {
 		return nil, err
 	}
+	rows, marks := k.rowsOf(list)
 	found, err := k.Config.Disclose(rows, marks, k.Mask)
 	if err != nil {
 		return nil, err
@@ -967,7 +933,7 @@ func (k *RecordsDesk) Close(ctx context.Context, number string, waived bool, reg
 	return nil
 }
 
-// forget removes previewed rows and what was marked in them.
+// forget removes previewed rows, what was marked in them and which were shown.
 func (k *RecordsDesk) forget(ctx context.Context, number string) error {
 	s := k.Gate.store
 	unlock, err := s.Lock(ctx)
@@ -980,7 +946,7 @@ func (k *RecordsDesk) forget(ctx context.Context, number string) error {
 		return err
 	}
 	for _, n := range names {
-		if strings.HasPrefix(n, recordsRowsFile) || strings.HasPrefix(n, recordsMarksFile) {
+		if strings.HasPrefix(n, recordsRowsFile) || strings.HasPrefix(n, recordsMarksFile) || strings.HasPrefix(n, recordsShownFile) {
 			if err := s.remove(number, n); err != nil {
 				return err
 			}

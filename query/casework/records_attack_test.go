@@ -415,3 +415,110 @@ func TestAPendingDecisionHoldsNothing(t *testing.T) {
 		t.Errorf("released by hand: %v", err)
 	}
 }
+
+// What is marked stays with its row, whatever comes and goes beside it, and is gone with its preview; a number that was read before
+// the rows changed marks and lifts nothing.
+func TestAMarkStaysWithItsRow(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, ctx, me := h.desk(), t.Context(), h.signer("registrator")
+	number := h.requestRecords(desk, nil).Request.Case
+	on := func(number, day string) *Decision {
+		return h.publicRecord(number, "registrator", func(d *Decision) { d.Scope.From, d.Scope.To, d.Lookups = day, day, 5 })
+	}
+	preview := func(d *Decision) {
+		t.Helper()
+		if _, err := desk.Preview(ctx, number, d.Case, me); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows := func() []Row {
+		t.Helper()
+		rows, _, err := desk.Rows(ctx, number, me)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rows
+	}
+	files := func(prefix string) []string {
+		return slices.DeleteFunc(get(h.gate.store.Names(number)), func(n string) bool { return !strings.HasPrefix(n, prefix) })
+	}
+	end := func(d *Decision) {
+		t.Helper()
+		if _, err := h.act(ActRevocation, d, "registrator", func(a *Act) { a.Reason = "klart" }); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.gate.Recover(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, second := on("KS 2026/500-1", "2026-11-17"), on("KS 2026/500-2", "2026-11-18")
+	preview(first)
+	preview(first)
+	preview(second)
+	before := len(rows())
+	target := slices.IndexFunc(rows(), func(r Row) bool { return r.Get("url.path") == "/anna.berg/2026-11-18/3" })
+	mark := func(row int, law string) error {
+		return desk.Mark(ctx, number, Marks{{Row: row + 1, Fields: []string{}, Law: law}}, me)
+	}
+	end(first)
+	if err := mark(target, "OSL 18 kap. 8 §"); err == nil {
+		t.Error("a number of rows that are gone was taken")
+	}
+	if n := len(rows()); n == 0 || n >= before {
+		t.Fatalf("%d rows of %d are left", n, before)
+	}
+	target = slices.IndexFunc(rows(), func(r Row) bool { return r.Get("url.path") == "/anna.berg/2026-11-18/3" })
+	marked := string(rows()[target].AppendJSON(nil))
+	if err := mark(target, "OSL 18 kap. 8 §"); err != nil {
+		t.Fatal(err)
+	}
+	names := files(recordsRowsFile)
+	third := on("KS 2026/500-3", "2026-11-17")
+	preview(third)
+	if after := files(recordsRowsFile); len(after) != 2 || after[0] != names[0] {
+		t.Errorf("a new preview stands before an old one, or in its place: %v, %v", names, after)
+	}
+	if err := mark(0, ""); err == nil {
+		t.Error("a number was taken that nobody was shown")
+	}
+	secret := func() (secret []string) {
+		rows, marks, err := desk.Rows(ctx, number, me)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := get(desk.Config.Disclose(rows, marks, desk.Mask))
+		for i, r := range found.Sheet.Rows {
+			if r[len(r)-1] == "OSL 18 kap. 8 §" {
+				secret = append(secret, string(rows[i].AppendJSON(nil)))
+			}
+		}
+		return secret
+	}
+	if got := secret(); !slices.Equal(got, []string{marked}) {
+		t.Errorf("secret is %v, want %s", got, marked)
+	}
+	all := rows()
+	if err := mark(len(all)-1, "OSL 18 kap. 8 §"); err != nil { // of the third
+		t.Fatal(err)
+	}
+	if got := secret(); len(got) != 2 {
+		t.Errorf("%d rows are secret", len(got))
+	}
+	if err := mark(target, ""); err != nil { // lifted
+		t.Fatal(err)
+	}
+	if got := secret(); !slices.Equal(got, []string{string(all[len(all)-1].AppendJSON(nil))}) {
+		t.Errorf("after the lift secret is %v", got)
+	}
+	end(third)
+	if got := secret(); len(got) > 0 || len(files(recordsMarksFile)) != 2 {
+		t.Errorf("marks outlive their rows: %v, %v", got, files(recordsMarksFile))
+	}
+	preview(on("KS 2026/500-4", "2026-11-17"))
+	if got := secret(); len(got) > 0 {
+		t.Errorf("marks of rows that are gone came back: %v", got)
+	}
+	if after := files(recordsRowsFile); after[0] != names[0] || slices.Contains(names, after[1]) {
+		t.Errorf("the name of a preview was used again: %v", after)
+	}
+}

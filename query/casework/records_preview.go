@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,8 +68,139 @@ func (k *RecordsDesk) keep(ctx context.Context, r Records, c *Case, digest seal.
 	if err := k.Gate.dropPreviews(r.Request.Case, func(p preview) bool { return p.Reader != who.ID }); err != nil {
 		return fail(err)
 	}
-	if err := k.Gate.store.Put(r.Request.Case, fmt.Sprintf("%s%04d-%x", recordsRowsFile, r.Previews+1, digest[:4]), text); err != nil {
+	names, err := k.Gate.store.Names(r.Request.Case)
+	if err != nil {
 		return fail(err)
+	}
+	if err := k.Gate.store.Put(r.Request.Case, nameOfPreview(names, digest), text); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// nameOfPreview names the file of a preview: behind all that there are, so that no row that is shown gets another number by it, and
+// by the digest of its lookup, so that no other preview ever has its name.
+func nameOfPreview(names []string, digest seal.Digest) string {
+	last := 0
+	for _, name := range names {
+		if rest, ok := strings.CutPrefix(name, recordsRowsFile); ok {
+			if n, _, ok := strings.Cut(rest, "-"); ok {
+				if n, err := strconv.Atoi(n); err == nil {
+					last = max(last, n)
+				}
+			}
+		}
+	}
+	return fmt.Sprintf("%s%06d-%x", recordsRowsFile, last+1, digest[:8])
+}
+
+// marksOf is how the files begin that hold what is marked in the preview of a name.
+func marksOf(preview string) string {
+	_, id, _ := strings.Cut(strings.TrimPrefix(preview, recordsRowsFile), "-")
+	return recordsMarksFile + id + "-"
+}
+
+// A previewed is one preview, opened. Row 1 of it is shown as row From+1.
+type previewed struct {
+	Name  string
+	From  int
+	Rows  []Row
+	Marks Marks // by the preview's own rows, from 1
+}
+
+// previews are those of a request, in the order in which their rows are numbered.
+func (k *RecordsDesk) previews(number string) ([]previewed, error) {
+	s := k.Gate.store
+	names, err := s.Names(number)
+	if err != nil {
+		return nil, err
+	}
+	var list []previewed
+	from := 0
+	for _, n := range names {
+		if !strings.HasPrefix(n, recordsRowsFile) {
+			continue
+		}
+		text, err := s.Get(number, n)
+		if err != nil {
+			return nil, err
+		}
+		p := previewed{Name: n, From: from}
+		if p.Rows, err = k.opened(text); err != nil {
+			return nil, err
+		}
+		from += len(p.Rows)
+		for _, m := range names {
+			if !strings.HasPrefix(m, marksOf(n)) {
+				continue
+			}
+			if text, err = s.Get(number, m); err != nil {
+				return nil, err
+			}
+			var more Marks
+			if err := json.Unmarshal(text, &more); err != nil {
+				return nil, fmt.Errorf("%w: what was marked can't be read", ErrStore)
+			}
+			p.Marks = append(p.Marks, more...)
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// rowsOf are the rows of previews with what is marked in them, by the numbers that are shown: presets first.
+func (k *RecordsDesk) rowsOf(list []previewed) ([]Row, Marks) {
+	var rows []Row
+	var marked Marks
+	for _, p := range list {
+		rows = append(rows, p.Rows...)
+		for _, m := range p.Marks {
+			m.Row += p.From
+			marked = append(marked, m)
+		}
+	}
+	return rows, append(k.Config.Preset(rows), marked...)
+}
+
+// shownFile says that these previews, and no others, were shown with the numbers that their rows have.
+func shownFile(list []previewed) string {
+	var names strings.Builder
+	for _, p := range list {
+		names.WriteString(p.Name + "\n")
+	}
+	sum := seal.DigestOf([]byte(names.String()))
+	return fmt.Sprintf("%s%x", recordsShownFile, sum[:8])
+}
+
+// fileMarks gives each preview its part of marks, by its own rows. It is called under the lock.
+func (g *Gate) fileMarks(number string, list []previewed, marks Marks) error {
+	names, err := g.store.Names(number)
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		var mine Marks
+		for _, m := range marks {
+			if m.Row -= p.From; m.Row >= 1 && m.Row <= len(p.Rows) {
+				mine = append(mine, m)
+			}
+		}
+		if len(mine) == 0 {
+			continue
+		}
+		n := 1
+		for _, name := range names {
+			if strings.HasPrefix(name, marksOf(p.Name)) {
+				n++
+			}
+		}
+		text, err := json.Marshal(mine)
+		if err == nil {
+			err = g.store.Put(number, fmt.Sprintf("%s%06d", marksOf(p.Name), n), text)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -108,13 +241,13 @@ func readPreview(text []byte) (preview, error) {
 	return p, nil
 }
 
-// dropPreviews removes those rows of a request that gone names, and then what was marked in all of them: marks go by number.
+// dropPreviews removes those rows of a request that gone names, and then what was marked in them.
 func (g *Gate) dropPreviews(number string, gone func(preview) bool) error {
 	names, err := g.store.Names(number)
 	if err != nil {
 		return err
 	}
-	dropped := false
+	var left []string
 	for _, n := range names {
 		if !strings.HasPrefix(n, recordsRowsFile) {
 			continue
@@ -127,15 +260,15 @@ func (g *Gate) dropPreviews(number string, gone func(preview) bool) error {
 		if err != nil {
 			return err
 		}
-		if gone(p) {
-			if err := g.store.remove(number, n); err != nil {
-				return err
-			}
-			dropped = true
+		if !gone(p) {
+			left = append(left, n)
+		} else if err := g.store.remove(number, n); err != nil {
+			return err
 		}
 	}
+	// Rows go before their marks: what a killed process left may be marks without rows, and never rows that lost theirs.
 	for _, n := range names {
-		if dropped && strings.HasPrefix(n, recordsMarksFile) {
+		if strings.HasPrefix(n, recordsMarksFile) && !slices.ContainsFunc(left, func(p string) bool { return strings.HasPrefix(n, marksOf(p)) }) {
 			if err := g.store.remove(number, n); err != nil {
 				return err
 			}
