@@ -98,8 +98,8 @@
 // ([ConfirmIn]) by one signature, and longer only by a second one, of a holder of manager or security. A registrar may lose a key:
 // every holder of a role but the one it is about can decide, close and release. Requests that are old and open are listed as overdue.
 //
-// Rows that are previewed for the secrecy test are encrypted to whoever previewed them, not to the gate, and go when the request is
-// closed or the decision that they were looked up under has ended or expired.
+// Rows that are previewed for the secrecy test are encrypted to whoever previewed them, not to the gate. They go when the decision that
+// they were looked up under has ended or expired; once the request is decided on, when it is closed: the answer is made from them.
 //
 // # The steps of approving
 //
@@ -158,5 +158,7 @@
 //     that is removed is not missed: only a person's tags can be made.
 //   - Where a purge runs without the gate the record alone counts: whoever can write to it ends a hold by two entries, the end of
 //     the decision or request, and the release.
-//   - A request for records whose registrar can't open what was previewed is refused unseen, or previewed anew, by who takes over.
+//   - A request for records whose registrar can't open what was previewed is refused unseen, or previewed anew, by who takes over. Once
+//     it is decided on, its rows leave by the hand of whoever previewed them, or under a new number; its letter by anybody's who may
+//     work on it, where no rows leave.
 package casework

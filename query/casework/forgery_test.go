@@ -119,7 +119,7 @@ func documents(s *story) []document {
 		}})
 	}
 	list = append(list, document{"records decision", typeRecordsDecision, &RecordsDecision{Type: typeRecordsDecision, Case: request.Case, Request: digest,
-		Outcome: "partly", Reasons: "Uppgifter om enskildas hälsa.", Laws: []string{"OSL 21 kap. 1 §"}, Rows: 9, Secret: 2, Partly: 3,
+		Outcome: "partly", Reasons: "Uppgifter om enskildas hälsa.", Laws: []LawUse{{"OSL 21 kap. 1 §", 5}}, Rows: 9, Secret: 2, Partly: 3,
 		Marks: seal.DigestOf([]byte("m")), Actor: request.Registrar.ID, At: s.now, Nonce: NewNonce()}, o.signer("registrator"), func(signed []byte) error {
 		_, _, err := openRecordsDecision(signed, request, digest, o.chain)
 		return err

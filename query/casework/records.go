@@ -85,7 +85,7 @@ type RecordsDecision struct {
 	Request seal.Digest `json:"request"`
 	Outcome string      `json:"outcome"`
 	Reasons string      `json:"reasons"` // needed where something is kept secret
-	Laws    []string    `json:"laws"`    // that something is kept secret by, sorted
+	Laws    []LawUse    `json:"laws"`    // that something is kept secret by, sorted
 	Rows    int         `json:"rows"`    // all that were looked at
 	Secret  int         `json:"secret"`  // of them, secret as a whole
 	Partly  int         `json:"partly"`  // of them, secret in part
@@ -93,6 +93,12 @@ type RecordsDecision struct {
 	Actor   string      `json:"actor"`
 	At      time.Time   `json:"at"`
 	Nonce   string      `json:"nonce"`
+}
+
+// A LawUse is a law that something is kept secret by.
+type LawUse struct {
+	Law  string `json:"law"`
+	Rows int    `json:"rows"` // in how many; 0: it was named for a refusal
 }
 
 // Validate answers every fault of r, joined, or nil. Messages quote nothing of r.
@@ -189,7 +195,14 @@ func (d *RecordsDecision) Validate() error {
 	if err := checkText(d.Reasons, maxText); err != nil {
 		fault("reasons: %w", err)
 	}
-	if d.Laws == nil || !sortedSet(d.Laws) {
+	var names []string
+	for _, l := range d.Laws {
+		names = append(names, l.Law)
+		if l.Rows < 0 || l.Rows > d.Rows {
+			fault("laws: their rows do not add up")
+		}
+	}
+	if d.Laws == nil || !sortedSet(names) {
 		fault("laws: must be a list, sorted, each once")
 	}
 	if d.Rows < 0 || d.Secret < 0 || d.Partly < 0 || d.Secret+d.Partly > d.Rows {
@@ -623,7 +636,7 @@ func (k *RecordsDesk) Rows(ctx context.Context, number string, registrar *seal.S
 	}
 	list, err := k.previews(number)
 	if err != nil {
-		return fail(err)
+		return fail(orAnew(err))
 	}
 	if len(list) > 0 {
 		if err := k.Gate.store.Put(number, shownFile(list), nil); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -632,6 +645,14 @@ func (k *RecordsDesk) Rows(ctx context.Context, number string, registrar *seal.S
 	}
 	rows, marks := k.rowsOf(list)
 	return rows, marks, nil
+}
+
+// orAnew says what to do about rows that open for somebody else, as long as nothing is decided.
+func orAnew(err error) error {
+	if errors.Is(err, ErrNotReader) {
+		return fmt.Errorf("%w: preview again, under a decision that names you", err)
+	}
+	return err
 }
 
 // Mark adds marks to those that there are. Of two marks of one thing the later counts. It fails if the rows are others than
@@ -648,7 +669,7 @@ func (k *RecordsDesk) Mark(ctx context.Context, number string, more Marks, regis
 	}
 	list, err := k.previews(number)
 	if err != nil {
-		return fail(err)
+		return fail(orAnew(err))
 	}
 	if _, err := k.Gate.store.Get(number, shownFile(list)); errors.Is(err, fs.ErrNotExist) {
 		return fail(errors.New("the rows have changed since they were shown, and their numbers with them: see them again ('tillsyn records preview')"))
@@ -676,23 +697,23 @@ func (k *RecordsDesk) Decide(ctx context.Context, number, outcome, reasons strin
 }
 
 func (k *RecordsDesk) decide(ctx context.Context, number, outcome, reasons string, laws []string, registrar *seal.Signer) (RecordsDecision, error) {
-	r, err := k.open(ctx, number, registrar, "requested", "previewed")
-	if err != nil {
-		return RecordsDecision{}, err
-	}
 	g := k.Gate
 	unlock, err := g.store.Lock(ctx)
 	if err != nil {
 		return RecordsDecision{}, err
 	}
 	defer unlock()
-	d := RecordsDecision{Type: typeRecordsDecision, Case: number, Request: r.Digest, Outcome: outcome, Reasons: reasons, Actor: registrar.Name(), Nonce: NewNonce(), Laws: []string{}}
+	r, err := k.open(ctx, number, registrar, "requested", "previewed")
+	if err != nil {
+		return RecordsDecision{}, err
+	}
+	d := RecordsDecision{Type: typeRecordsDecision, Case: number, Request: r.Digest, Outcome: outcome, Reasons: reasons, Actor: registrar.Name(), Nonce: NewNonce(), Laws: []LawUse{}}
 	list, err := k.previews(number)
 	if errors.Is(err, ErrNotReader) && outcome == OutcomeRefused {
 		list, err = nil, nil // whoever takes over can refuse what another had previewed, and can't say how much of it there is
 	}
 	if err != nil {
-		return RecordsDecision{}, err
+		return RecordsDecision{}, orAnew(err)
 	}
 	rows, marks := k.rowsOf(list)
 	if r.Decision != nil { // it was filed and a crash kept it out of the record
@@ -715,8 +736,8 @@ func (k *RecordsDesk) decide(ctx context.Context, number, outcome, reasons strin
 			}
 		}
 		slices.Sort(used)
-		if d.Laws = slices.Compact(used); d.Laws == nil {
-			d.Laws = []string{}
+		for _, l := range slices.Compact(used) {
+			d.Laws = append(d.Laws, LawUse{l, found.Laws[l]})
 		}
 		d.Rows, d.Secret, d.Partly = found.Rows, found.Secret, found.Partly
 		text, err := json.Marshal(marks)
@@ -755,7 +776,8 @@ func (k *RecordsDesk) decide(ctx context.Context, number, outcome, reasons strin
 	return d, nil
 }
 
-// Export writes the answer into the folder dir: the letter, and what is disclosed as a page and as CSV. It answers the names. The
+// Export writes the answer into the folder dir: the letter, and what is disclosed as a page and as CSV. It answers the names. Where
+// rows leave, whoever previewed them must export them ([ErrNotReader]); the letter of a refusal anybody who may work on it. The
 // files are for the requester; what is left of them here is in [Gate.Exports], and goes when the request is closed ([Gate.RemoveExports]).
 func (k *RecordsDesk) Export(ctx context.Context, number, dir string, registrar *seal.Signer) ([]string, error) {
 	names, err := k.export(ctx, number, dir, registrar)
@@ -770,30 +792,20 @@ func (k *RecordsDesk) export(ctx context.Context, number, dir string, registrar 
 	if err != nil {
 		return nil, err
 	}
-	list, err := k.previews(number)
-	if err != nil {
-		return nil, err
-	}
-	rows, marks := k.rowsOf(list)
-	found, err := k.Config.Disclose(rows, marks, k.Mask)
-	if err != nil {
-		return nil, err
-	}
-	text, err := json.Marshal(marks)
-	if err != nil {
-		return nil, err
-	}
-	if r.Decision.Marks != seal.DigestOf(append([]byte(r.Decision.Nonce), text...)) {
-		return nil, fmt.Errorf("%w: what is marked is not what was decided on", ErrStore)
-	}
-	letter, err := k.Config.letter(*r.Request, *r.Decision, found.Laws).HTML()
+	letter, err := k.Config.letter(*r.Request, *r.Decision).HTML()
 	if err != nil {
 		return nil, err
 	}
 	sum := sha256.Sum256([]byte(NewNonce()))
 	base := strings.TrimSuffix(exportName(number, sum), ".zip")
 	files := map[string][]byte{base + "-brev.html": letter}
+	leaving := 0
 	if r.Decision.Outcome == OutcomeDisclosed || r.Decision.Outcome == OutcomePartly {
+		found, err := k.decided(r)
+		if err != nil {
+			return nil, err
+		}
+		leaving = found.Rows - found.Secret
 		var table bytes.Buffer
 		if err := found.Sheet.CSV(&table); err != nil {
 			return nil, err
@@ -816,14 +828,14 @@ func (k *RecordsDesk) export(ctx context.Context, number, dir string, registrar 
 	}
 	defer p.root.Close()
 	if _, err := k.Gate.p.Log.Append(ctx, audit.Entry{Kind: audit.ExportMade, Actor: registrar.Name(), Case: number, Document: r.Digest.String(),
-		Counts: map[string]int64{"rows": int64(found.Rows - found.Secret), "files": int64(len(files))}}); err != nil {
+		Counts: map[string]int64{"rows": int64(leaving), "files": int64(len(files))}}); err != nil {
 		return nil, err
 	}
 	names := slices.Sorted(maps.Keys(files))
 	for i, name := range names {
 		// The store knows of a file before it is there, so that a killed process leaves nothing that nobody knows.
 		key := fmt.Sprintf("%s%x-%d", exportPrefix, sum[:10], i)
-		known, err := json.Marshal(storedExport{Folder: dir, Name: name, Maker: registrar.Name(), Made: r.Decided, Rows: found.Rows - found.Secret})
+		known, err := json.Marshal(storedExport{Folder: dir, Name: name, Maker: registrar.Name(), Made: r.Decided, Rows: leaving})
 		if err == nil {
 			err = k.Gate.store.Put(number, key, known)
 		}
@@ -844,6 +856,26 @@ func (k *RecordsDesk) export(ctx context.Context, number, dir string, registrar 
 		}
 	}
 	return names, nil
+}
+
+// decided are the rows that leave by the decision on record, as they were marked when it was made.
+func (k *RecordsDesk) decided(r Records) (Disclosure, error) {
+	list, err := k.previews(r.Request.Case)
+	if errors.Is(err, ErrNotReader) {
+		return Disclosure{}, fmt.Errorf("%w: whoever decided on them exports them; if they can't, write the request down again under a new number, preview and decide there, and close this one after it", err)
+	}
+	if err != nil {
+		return Disclosure{}, err
+	}
+	rows, marks := k.rowsOf(list)
+	text, err := json.Marshal(marks)
+	if err != nil {
+		return Disclosure{}, err
+	}
+	if r.Decision.Marks != seal.DigestOf(append([]byte(r.Decision.Nonce), text...)) {
+		return Disclosure{}, fmt.Errorf("%w: what is marked is not what was decided on; or disclosure.secrecy has other presets than then: put them back", ErrStore)
+	}
+	return k.Config.Disclose(rows, marks, k.Mask)
 }
 
 // clean removes what an export whose process died has left behind.

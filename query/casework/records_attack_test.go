@@ -522,3 +522,150 @@ func TestAMarkStaysWithItsRow(t *testing.T) {
 		t.Errorf("the name of a preview was used again: %v", after)
 	}
 }
+
+func (h *house) folder(name string) string {
+	h.t.Helper()
+	folder := h.path(name)
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		h.t.Fatal(err)
+	}
+	return folder
+}
+
+// What was refused has its letter, whoever refused it: the registrar, or one who took over and saw nothing of it.
+func TestARefusalHasItsLetterAfterATakeover(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, ctx, me, successor := h.desk(), t.Context(), h.signer("registrator"), h.signer("hr-1")
+	own, other := []age.Identity{h.ages["registrator"]}, []age.Identity{h.ages["hr-1"]}
+	number := h.requestRecords(desk, nil).Request.Case
+	if _, err := desk.Preview(ctx, number, h.publicRecord("KS 2026/500-1", "registrator", nil).Case, me); err != nil {
+		t.Fatal(err)
+	}
+	desk.Identities = other
+	if _, err := desk.Decide(ctx, number, OutcomePartly, "Allt.", nil, successor); !errors.Is(err, ErrNotReader) || !strings.Contains(err.Error(), "preview again") {
+		t.Errorf("who saw nothing disclosed a part: %v", err)
+	}
+	if _, err := desk.Decide(ctx, number, OutcomeRefused, "Allt.", []string{"OSL 18 kap. 8 §"}, successor); err != nil {
+		t.Fatal(err)
+	}
+	for name, who := range map[string]struct {
+		identities []age.Identity
+		signer     *seal.Signer
+	}{"successor": {other, successor}, "registrar": {own, me}, "deputy": {nil, h.signer("manager-2")}} {
+		desk.Identities = who.identities
+		folder := h.folder(name)
+		names, err := desk.Export(ctx, number, folder, who.signer)
+		if err != nil || len(names) != 1 {
+			t.Errorf("%s exports %v: %v", name, names, err)
+			continue
+		}
+		if letter := get(os.ReadFile(filepath.Join(folder, names[0]))); !bytes.Contains(letter, []byte("Så här överklagar du")) || !bytes.Contains(letter, []byte("OSL 18 kap. 8 §")) {
+			t.Errorf("the letter of %s lacks how to appeal, or the law", name)
+		}
+	}
+
+	// Where rows leave, whoever looked at them exports them, and others are told what to do.
+	second := h.requestRecords(desk, func(r *RecordsRequest) { r.Case = "KS 2026/501" }).Request.Case
+	desk.Identities = own
+	if _, err := desk.Preview(ctx, second, h.publicRecord("KS 2026/501-1", "registrator", nil).Case, me); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := desk.Decide(ctx, second, OutcomePartly, "En del.", nil, me); err != nil {
+		t.Fatal(err)
+	}
+	desk.Identities = other
+	folder := h.folder("rows")
+	if _, err := desk.Export(ctx, second, folder, successor); !errors.Is(err, ErrNotReader) || !strings.Contains(err.Error(), "under a new number") || strings.Contains(err.Error(), "registrator") {
+		t.Errorf("a successor exports rows of another reader: %v", err)
+	}
+	if len(get(os.ReadDir(folder))) > 0 {
+		t.Error("what could not be exported left something")
+	}
+	desk.Identities = own
+	if names, err := desk.Export(ctx, second, folder, me); err != nil || len(names) != 3 {
+		t.Error(names, err)
+	}
+}
+
+// Once it is decided, the answer can be written, and written again, until the request is closed, also when the decision that its
+// rows were looked up under has ended or expired; then the rows go.
+func TestTheAnswerOutlivesTheDecisionItWasLookedUpUnder(t *testing.T) {
+	db := newDatabase(t)
+	for _, outcome := range []string{OutcomePartly, OutcomeRefused} {
+		for name, end := range map[string]func(*house, *Decision){
+			"closed": func(h *house, d *Decision) {
+				if _, err := h.act(ActClosing, d, "registrator", func(a *Act) { a.Result = "klart" }); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"expired": func(h *house, d *Decision) {
+				h.pass(15 * 24 * time.Hour)
+				get(h.log.Append(t.Context(), audit.Entry{Kind: audit.AccessRefused, Actor: "gate"}))
+			},
+		} {
+			h := newHouse(t, db)
+			desk, ctx, me := h.desk(), t.Context(), h.signer("registrator")
+			number := h.requestRecords(desk, nil).Request.Case
+			d := h.publicRecord("KS 2026/500-1", "registrator", nil)
+			if _, err := desk.Preview(ctx, number, d.Case, me); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := desk.Decide(ctx, number, outcome, "Allt.", []string{"OSL 18 kap. 8 §"}, me); err != nil {
+				t.Fatal(err)
+			}
+			end(h, d)
+			if _, err := h.gate.Recover(ctx); err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]int{OutcomePartly: 3, OutcomeRefused: 1}[outcome]
+			if names, err := desk.Export(ctx, number, h.folder("out"), me); err != nil || len(names) != want {
+				t.Errorf("%s, the decision %s: %v, %v", outcome, name, names, err)
+			}
+			// A closing that died before the rows were removed is finished by what tidies up.
+			func() {
+				defer func() { _ = recover() }()
+				h.gate.step = func(at string) {
+					if at == "records closed" {
+						panic("killed")
+					}
+				}
+				_ = desk.Close(ctx, number, true, me)
+			}()
+			h.gate.step = func(string) {}
+			if _, err := h.gate.Recover(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if s := get(desk.Status(ctx, number)); !s.Closed || s.Previews != 0 {
+				t.Errorf("%s, the decision %s: closed, and %d previews are left", outcome, name, s.Previews)
+			}
+		}
+	}
+}
+
+// A preview whose lookup still ran while somebody decided is not kept: what was decided on can be exported.
+func TestAPreviewAfterTheDecisionIsNotKept(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, ctx, me := h.desk(), t.Context(), h.signer("registrator")
+	number := h.requestRecords(desk, nil).Request.Case
+	d := h.publicRecord("KS 2026/500-1", "registrator", func(d *Decision) { d.Lookups = 5 })
+	if _, err := desk.Preview(ctx, number, d.Case, me); err != nil {
+		t.Fatal(err)
+	}
+	h.gate.step = func(s string) {
+		if s == "rows read" {
+			if _, err := desk.Decide(ctx, number, OutcomePartly, "En del.", nil, me); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, err := desk.Preview(ctx, number, d.Case, me); err == nil || !strings.Contains(err.Error(), "decided") {
+		t.Errorf("a preview of what is decided on: %v", err)
+	}
+	h.gate.step = func(string) {}
+	if s := get(desk.Status(ctx, number)); s.State() != "decided" || s.Previews != 1 {
+		t.Errorf("%s, %d previews", s.State(), s.Previews)
+	}
+	if names, err := desk.Export(ctx, number, h.folder("out"), me); err != nil || len(names) != 3 {
+		t.Error(names, err)
+	}
+}

@@ -28,7 +28,7 @@ type preview struct {
 }
 
 // ErrNotReader is when rows of a preview are somebody else's.
-var ErrNotReader = errors.New("what was previewed opens for whoever previewed it only: preview again, under a decision that names you")
+var ErrNotReader = errors.New("what was previewed opens for whoever previewed it only")
 
 // keep files the rows of a preview, for their reader alone. What another reader had is removed: nobody could mark both.
 func (k *RecordsDesk) keep(ctx context.Context, r Records, c *Case, digest seal.Digest, rows []Row, reader *seal.Signer) error {
@@ -65,6 +65,10 @@ func (k *RecordsDesk) keep(ctx context.Context, r Records, c *Case, digest seal.
 		return fail(err)
 	}
 	defer unlock()
+	// While the lookup ran, somebody may have decided: what was decided on stays as it was.
+	if _, err := k.open(ctx, r.Request.Case, reader, "requested", "previewed"); err != nil {
+		return fail(err)
+	}
 	if err := k.Gate.dropPreviews(r.Request.Case, func(p preview) bool { return p.Reader != who.ID }); err != nil {
 		return fail(err)
 	}
@@ -277,17 +281,24 @@ func (g *Gate) dropPreviews(number string, gone func(preview) bool) error {
 	return nil
 }
 
-// forgetPreviews removes previewed rows whose decision has ended or expired, by the record's own clock. It is called under the lock.
+// forgetPreviews removes previewed rows whose decision has ended or expired, by the record's own clock. Once a request is decided on,
+// its rows are what was decided on, and stay until it is closed. It is called under the lock.
 func (g *Gate) forgetPreviews(ctx context.Context) error {
 	numbers, fault := g.store.requests()
+	desk := RecordsDesk{Gate: g}
 	for _, number := range numbers {
+		r, err := desk.Status(ctx, number)
+		if err != nil || !r.Decided.IsZero() && !r.Closed {
+			fault = errors.Join(fault, err)
+			continue
+		}
 		fault = errors.Join(fault, g.dropPreviews(number, func(p preview) bool {
 			v, err := g.view(ctx, p.Case)
 			if err != nil || v.Digest != p.Decision {
-				return false
+				return r.Closed
 			}
 			s := StateOf(v.evidence(), time.Time{})
-			return s.ended() || s.State == Expired
+			return r.Closed || s.ended() || s.State == Expired
 		}))
 	}
 	return fault

@@ -284,7 +284,7 @@ func TestRecordsAreTheRegistrarsOnly(t *testing.T) {
 		t.Error("a law that is not configured was used")
 	}
 	d, err := desk.Decide(ctx, "KS 2026/500", OutcomeRefused, "Loggen visar hur intrångsskyddet fungerar.", []string{"OSL 18 kap. 8 §"}, k.signer("registrator"))
-	if err != nil || !slices.Equal(d.Laws, []string{"OSL 18 kap. 8 §"}) {
+	if err != nil || !slices.Equal(d.Laws, []LawUse{{"OSL 18 kap. 8 §", 0}}) {
 		t.Error(err)
 	}
 }
@@ -362,8 +362,8 @@ func TestRefusalLetter(t *testing.T) {
 	c := secrecy()
 	r := recordsRequest(o, noon(), func(r *RecordsRequest) { r.Wording = "Alla mejl som kommunchefen har skickat i november." })
 	d := RecordsDecision{Case: r.Case, Outcome: OutcomeRefused, Reasons: "Loggen visar hur intrångsskyddet fungerar. Den som vill kringgå det skulle ha nytta av den.",
-		Laws: []string{"OSL 18 kap. 8 §"}, At: noon()}
-	letter := get(c.letter(*r, d, map[string]int{}).HTML())
+		Laws: []LawUse{{Law: "OSL 18 kap. 8 §"}}, At: noon()}
+	letter := get(c.letter(*r, d).HTML())
 	checkPage(t, "letter", letter)
 	golden(t, "document_refusal.html", letter)
 	for _, want := range []string{"Kammarrätten i Sundsvall", "tre veckor", "skicka det till oss", "OSL 18 kap. 8 §", "intrångsskyddet", "KS 2026/500", "Så här överklagar du"} {
@@ -373,17 +373,18 @@ func TestRefusalLetter(t *testing.T) {
 	}
 	for _, outcome := range Outcomes() {
 		d.Outcome = outcome
-		letter := get(c.letter(*r, d, map[string]int{"OSL 18 kap. 8 §": 3}).HTML())
+		d.Laws[0].Rows = 3
+		letter := get(c.letter(*r, d).HTML())
 		checkPage(t, outcome, letter)
 		if appeal := bytes.Contains(letter, []byte("Så här överklagar du")); appeal != (outcome == OutcomeRefused || outcome == OutcomePartly) {
 			t.Errorf("%s: how to appeal stands there: %t", outcome, appeal)
 		}
 	}
 	for _, v := range hostile() {
-		r.Wording, r.Case, d.Reasons, d.Laws = v, v, v, []string{v}
+		r.Wording, r.Case, d.Reasons, d.Laws = v, v, v, []LawUse{{Law: v}}
 		c.Authority, c.Contact, c.Court = v, v, v
 		d.Outcome = OutcomePartly
-		checkPage(t, Clipped(v, 20), get(c.letter(*r, d, nil).HTML()))
+		checkPage(t, Clipped(v, 20), get(c.letter(*r, d).HTML()))
 	}
 }
 

@@ -282,7 +282,7 @@ func (c SecrecyConfig) Disclose(rows []Row, marks Marks, mask func(string) strin
 const AppealDays = 21
 
 // letter is the answer to whoever asked: what they get, what not and why, and how to appeal.
-func (c SecrecyConfig) letter(r RecordsRequest, d RecordsDecision, laws map[string]int) Page {
+func (c SecrecyConfig) letter(r RecordsRequest, d RecordsDecision) Page {
 	p := Page{From: c.Authority, Foot: []Phrase{{Swedish: "Diarienummer: " + Clipped(r.Case, 64) + ". Beslutsdatum: " + d.At.Format(time.DateOnly) + "."}}}
 	subject := "Din begäran om att få ta del av allmänna handlingar"
 	hello := "Hej! Du har bett att få ta del av handlingar hos oss. Tack för din begäran. Här är vårt svar."
@@ -310,12 +310,12 @@ func (c SecrecyConfig) letter(r RecordsRequest, d RecordsDecision, laws map[stri
 	if d.Outcome == OutcomePartly || d.Outcome == OutcomeRefused {
 		s := Section{Heading: Phrase{Swedish: "Varför"}, Facts: []Fact{{Term: Phrase{Swedish: "Våra skäl"}, Value: d.Reasons}}}
 		t := Table{Caption: Phrase{Swedish: "Bestämmelser som vi använt"}, Head: []Phrase{{Swedish: "Bestämmelse"}, {Swedish: "Vad den skyddar"}, {Swedish: "Rader"}}}
-		for _, law := range d.Laws {
+		for _, l := range d.Laws {
 			n := "–"
-			if laws[law] > 0 {
-				n = fmt.Sprint(laws[law])
+			if l.Rows > 0 {
+				n = fmt.Sprint(l.Rows)
 			}
-			t.Rows = append(t.Rows, []string{law, c.ground(law), n})
+			t.Rows = append(t.Rows, []string{l.Law, c.ground(l.Law), n})
 		}
 		if len(t.Rows) > 0 {
 			s.Tables = []Table{t}
