@@ -273,8 +273,8 @@ type Records struct {
 	Requested time.Time // on record; zero: not yet
 	Confirmed time.Time // when a second person's signature reached the record; zero: not yet, or there is no need
 	Previews  int       // decisions whose rows were fetched
-	Decision  *RecordsDecision
-	Decided   time.Time // on record; zero: not yet
+	Decision  *RecordsDecision // on record; nil: not yet
+	Decided   time.Time        // on record; zero: not yet
 	Closed    bool
 	ClosedAt  time.Time // on record
 
@@ -299,7 +299,7 @@ func (r Records) State() string {
 	switch {
 	case r.Closed:
 		return "closed"
-	case r.Decision != nil && !r.Decided.IsZero():
+	case r.Decision != nil:
 		return "decided"
 	case r.Previews > 0:
 		return "previewed"
@@ -312,7 +312,7 @@ func (r Records) State() string {
 // AppealEnds is the last moment of the time for an appeal, counted from the decision and a day for the post; zero if there is
 // nothing to appeal. Whoever was told later has longer: the registrar knows.
 func (r Records) AppealEnds() time.Time {
-	if r.Decision == nil || r.Decided.IsZero() || r.Decision.Outcome == OutcomeDisclosed {
+	if r.Decision == nil || r.Decision.Outcome == OutcomeDisclosed {
 		return time.Time{}
 	}
 	return r.Decided.Add((AppealDays + 7) * 24 * time.Hour)
@@ -508,7 +508,9 @@ func (k *RecordsDesk) statusOf(ctx context.Context, signed []byte) (Records, err
 	if err != nil {
 		return Records{}, fmt.Errorf("%w: %w", ErrStore, err)
 	}
-	out.Decision, out.Decided = d, recordedAt(record, audit.RecordsDecided, of)
+	if at := recordedAt(record, audit.RecordsDecided, of); !at.IsZero() {
+		out.Decision, out.Decided = d, at
+	}
 	return out, nil
 }
 
@@ -716,59 +718,56 @@ func (k *RecordsDesk) decide(ctx context.Context, number, outcome, reasons strin
 		return RecordsDecision{}, orAnew(err)
 	}
 	rows, marks := k.rowsOf(list)
-	if r.Decision != nil { // it was filed and a crash kept it out of the record
-		d = *r.Decision
-	} else {
-		if outcome != OutcomeRefused && outcome != OutcomeNothing && len(rows) == 0 {
-			return RecordsDecision{}, errors.New("nothing was previewed: what is disclosed is looked at first")
+	if outcome != OutcomeRefused && outcome != OutcomeNothing && len(rows) == 0 {
+		return RecordsDecision{}, errors.New("nothing was previewed: what is disclosed is looked at first")
+	}
+	found, err := k.Config.Disclose(rows, marks, k.Mask)
+	if err != nil {
+		return RecordsDecision{}, err
+	}
+	used := slices.Collect(maps.Keys(found.Laws))
+	if outcome == OutcomeRefused {
+		used = append(used, laws...)
+	}
+	for _, l := range used {
+		if k.Config.ground(l) == "" {
+			return RecordsDecision{}, errors.New("a law is none of those configured")
 		}
-		found, err := k.Config.Disclose(rows, marks, k.Mask)
-		if err != nil {
-			return RecordsDecision{}, err
-		}
-		used := slices.Collect(maps.Keys(found.Laws))
-		if outcome == OutcomeRefused {
-			used = append(used, laws...)
-		}
-		for _, l := range used {
-			if k.Config.ground(l) == "" {
-				return RecordsDecision{}, errors.New("a law is none of those configured")
-			}
-		}
-		slices.Sort(used)
-		for _, l := range slices.Compact(used) {
-			d.Laws = append(d.Laws, LawUse{l, found.Laws[l]})
-		}
-		d.Rows, d.Secret, d.Partly = found.Rows, found.Secret, found.Partly
-		text, err := json.Marshal(marks)
-		if err != nil {
-			return RecordsDecision{}, err
-		}
-		d.Marks = seal.DigestOf(append([]byte(d.Nonce), text...))
-		record, err := g.p.Log.Entries(ctx)
-		if err != nil {
-			return RecordsDecision{}, err
-		}
-		d.At = Clock(record, g.p.Now()).Truncate(time.Second)
-		if err := d.Validate(); err != nil {
-			return RecordsDecision{}, err
-		}
-		canonical, err := seal.Canonical(d)
-		if err != nil {
-			return RecordsDecision{}, err
-		}
-		signed, err := seal.Sign(canonical, registrar)
-		if err != nil {
-			return RecordsDecision{}, err
-		}
-		if err := g.store.Put(number, recordsDecisionFile, signed); err != nil {
-			return RecordsDecision{}, err
-		}
+	}
+	slices.Sort(used)
+	for _, l := range slices.Compact(used) {
+		d.Laws = append(d.Laws, LawUse{l, found.Laws[l]})
+	}
+	d.Rows, d.Secret, d.Partly = found.Rows, found.Secret, found.Partly
+	text, err := json.Marshal(marks)
+	if err != nil {
+		return RecordsDecision{}, err
+	}
+	d.Marks = seal.DigestOf(append([]byte(d.Nonce), text...))
+	record, err := g.p.Log.Entries(ctx)
+	if err != nil {
+		return RecordsDecision{}, err
+	}
+	d.At = Clock(record, g.p.Now()).Truncate(time.Second)
+	if err := d.Validate(); err != nil {
+		return RecordsDecision{}, err
 	}
 	canonical, err := seal.Canonical(d)
 	if err != nil {
 		return RecordsDecision{}, err
 	}
+	signed, err := seal.Sign(canonical, registrar)
+	if err != nil {
+		return RecordsDecision{}, err
+	}
+	// One that a crash kept out of the record decides nothing, whatever it says: this one takes its place.
+	if err := g.store.remove(number, recordsDecisionFile); err != nil {
+		return RecordsDecision{}, err
+	}
+	if err := g.store.Put(number, recordsDecisionFile, signed); err != nil {
+		return RecordsDecision{}, err
+	}
+	g.step("records decision filed")
 	if _, err := g.p.Log.Append(ctx, audit.Entry{Kind: audit.RecordsDecided, Actor: d.Actor, Case: number, Document: seal.DigestOf(canonical).String(),
 		Counts: map[string]int64{"rows": int64(d.Rows), "secret": int64(d.Secret), "partly": int64(d.Partly)}}); err != nil {
 		return RecordsDecision{}, err

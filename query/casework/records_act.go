@@ -126,7 +126,8 @@ func openRecordsAct(signed []byte, typ string, r *RecordsRequest, request seal.D
 	return a, seal.DigestOf(text), nil
 }
 
-// act files an act on a request and puts it on record. One that was filed and not recorded is finished.
+// act files an act on a request and puts it on record, unless it is there. One that was filed and not recorded did nothing, and may
+// be by somebody who could do it once: the new one takes its place.
 func (k *RecordsDesk) act(ctx context.Context, r Records, a RecordsAct, file string, kind audit.Kind, by *seal.Signer) error {
 	g := k.Gate
 	unlock, err := g.store.Lock(ctx)
@@ -150,22 +151,24 @@ func (k *RecordsDesk) act(ctx context.Context, r Records, a RecordsAct, file str
 	if err != nil {
 		return err
 	}
-	if err := g.store.Put(a.Case, file, signed); errors.Is(err, fs.ErrExist) {
-		if signed, err = g.store.Get(a.Case, file); err != nil {
+	before, err := g.store.Get(a.Case, file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	default:
+		if text, err := seal.Unsigned(before); err == nil && onRecord(record, kind, seal.DigestOf(text).String(), "") {
+			return nil
+		}
+		if err := g.store.remove(a.Case, file); err != nil {
 			return err
 		}
-	} else if err != nil {
+	}
+	if err := g.store.Put(a.Case, file, signed); err != nil {
 		return err
 	}
-	done, digest, err := openRecordsAct(signed, a.Type, r.Request, r.Digest, r.chain)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrStore, err)
-	}
 	g.step("records act filed")
-	if onRecord(record, kind, digest.String(), "") {
-		return nil
-	}
-	_, err = g.p.Log.Append(ctx, audit.Entry{Kind: kind, Actor: done.Actor, Case: a.Case, Document: digest.String()})
+	_, err = g.p.Log.Append(ctx, audit.Entry{Kind: kind, Actor: a.Actor, Case: a.Case, Document: seal.DigestOf(text).String()})
 	return err
 }
 

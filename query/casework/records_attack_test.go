@@ -669,3 +669,104 @@ func TestAPreviewAfterTheDecisionIsNotKept(t *testing.T) {
 		t.Error(names, err)
 	}
 }
+
+// A decision that a kill kept out of the record decides nothing: what is asked for next counts, with the marks of then, and by
+// whoever asks for it.
+func TestAKilledDecisionDecidesNothing(t *testing.T) {
+	db := newDatabase(t)
+	for name, next := range map[string]struct {
+		who, outcome, reasons string
+		laws                  []string
+		mark, left            bool
+		files                 int
+	}{
+		"the same":                 {"registrator", OutcomePartly, "x", nil, false, false, 3},
+		"another outcome":          {"registrator", OutcomeRefused, "Allt är hemligt.", []string{"OSL 18 kap. 8 §"}, false, false, 1},
+		"other reasons":            {"registrator", OutcomePartly, "y", nil, false, false, 3},
+		"more marks":               {"registrator", OutcomePartly, "x", nil, true, false, 3},
+		"by another":               {"hr-1", OutcomeRefused, "x", []string{"OSL 18 kap. 8 §"}, false, false, 1},
+		"when its author has left": {"hr-1", OutcomeRefused, "x", []string{"OSL 18 kap. 8 §"}, false, true, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, db)
+			desk, ctx, me := h.desk(), t.Context(), h.signer("registrator")
+			number := h.requestRecords(desk, nil).Request.Case
+			if _, err := desk.Preview(ctx, number, h.publicRecord("KS 2026/500-1", "registrator", nil).Case, me); err != nil {
+				t.Fatal(err)
+			}
+			rows, _, err := desk.Rows(ctx, number, me)
+			if err != nil {
+				t.Fatal(err)
+			}
+			func() {
+				defer func() { _ = recover() }()
+				h.gate.step = func(at string) {
+					if at == "records decision filed" {
+						panic("killed")
+					}
+				}
+				_, _ = desk.Decide(ctx, number, OutcomePartly, "x", nil, me)
+			}()
+			h.gate.step = func(string) {}
+			if _, err := h.gate.store.Get(number, recordsDecisionFile); err != nil || h.count(audit.RecordsDecided) != 0 {
+				t.Fatal("it was not killed between file and record:", err)
+			}
+			if s := get(desk.Status(ctx, number)); s.State() != "previewed" || s.Decision != nil {
+				t.Errorf("what is on no record counts: %s, %v", s.State(), s.Decision)
+			}
+			if next.mark {
+				if err := desk.Mark(ctx, number, Marks{{Row: len(rows), Fields: []string{}, Law: "OSL 18 kap. 8 §"}}, me); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if next.left {
+				registers, notes, members := h.chain, h.town.notes, h.town.text
+				t.Cleanup(func() { h.town.chain, h.town.notes, h.town.text = registers, notes, members })
+				h.leave("registrator")
+				h.changed()
+			}
+			desk.Identities = []age.Identity{h.ages[next.who]}
+			d, err := desk.Decide(ctx, number, next.outcome, next.reasons, next.laws, h.signer(next.who))
+			if err != nil || d.Outcome != next.outcome || d.Reasons != next.reasons || d.Actor != next.who {
+				t.Fatalf("%+v, %v", d, err)
+			}
+			if s := get(desk.Status(ctx, number)); s.State() != "decided" || s.Decision.Marks != d.Marks || h.count(audit.RecordsDecided) != 1 {
+				t.Errorf("%s, %d on record", s.State(), h.count(audit.RecordsDecided))
+			}
+			if next.mark && !slices.ContainsFunc(d.Laws, func(l LawUse) bool { return l.Law == "OSL 18 kap. 8 §" && l.Rows == 1 }) {
+				t.Errorf("what was marked meanwhile does not count: %v", d.Laws)
+			}
+			if names, err := desk.Export(ctx, number, h.folder("out"), h.signer(next.who)); err != nil || len(names) != next.files {
+				t.Errorf("%v, %v", names, err)
+			}
+		})
+	}
+}
+
+// A closing that is in the store and not on record, by one who may close no more, is not what goes on record when another closes.
+func TestAnUnrecordedClosingIsNotFinishedForWhoHasLeft(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, ctx := h.desk(), t.Context()
+	r := h.requestRecords(desk, nil)
+	if _, err := desk.Decide(ctx, r.Request.Case, OutcomeRefused, "Allt.", []string{"OSL 18 kap. 8 §"}, h.signer("registrator")); err != nil {
+		t.Fatal(err)
+	}
+	closing := RecordsAct{Type: typeRecordsClosing, Case: r.Request.Case, Request: r.Digest, Waived: true, Actor: "registrator", At: h.now(), Nonce: NewNonce()}
+	if err := h.gate.Store().Put(r.Request.Case, recordsClosedFile, get(seal.Sign(get(seal.Canonical(closing)), h.signer("registrator")))); err != nil {
+		t.Fatal(err)
+	}
+	h.leave("registrator")
+	h.changed()
+	h.pass(29 * 24 * time.Hour)
+	if err := desk.Close(ctx, r.Request.Case, false, h.signer("security-1")); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range get(h.log.Entries(ctx)) {
+		if e.Kind == audit.RecordsClosed && e.Actor != "security-1" {
+			t.Errorf("%s closed it, by the record", e.Actor)
+		}
+	}
+	if s := get(desk.Status(ctx, r.Request.Case)); !s.Closed || len(h.inForce()) > 0 {
+		t.Error(s.State(), h.inForce())
+	}
+}
