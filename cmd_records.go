@@ -34,8 +34,12 @@ func recordsCommand() *cli.Command {
 				if err != nil {
 					return err
 				}
-				return withCallerAs(c, role, func(g *openedGate, who *caller) error {
-					return g.withDesk(role == schemas.RolePurge, who, func(k *casework.RecordsDesk, _ *vault.HoldRegister) error {
+				as := role
+				if c.String("outcome") == casework.OutcomeNothing {
+					as = schemas.RoleQuery // what is held is counted
+				}
+				return withCallerAs(c, as, func(g *openedGate, who *caller) error {
+					return g.withDesk(as == schemas.RolePurge, who, func(k *casework.RecordsDesk, _ *vault.HoldRegister) error {
 						return holdError(do(c, g, k, who, number))
 					})
 				})
@@ -127,7 +131,7 @@ A request that names no person, but a unit or everybody, takes a second person, 
 					_, err = fmt.Fprintf(c.App.Writer, "%d rows marked\n", len(marks))
 					return err
 				}),
-			on("decide", "sign the answer and put it on record", "Laws are those of the marks; a refusal may name others.", "",
+			on("decide", "sign the answer and put it on record", "Laws are those of the marks; a refusal may name others. That there is nothing must be known: preview first, under a decision of all that the request\nasks for, shown protected destinations, that finds no row and hides none.", "",
 				[]cli.Flag{
 					&cli.StringFlag{Name: "outcome", Usage: "disclosed, partly, refused or nothing"},
 					&cli.StringFlag{Name: "reasons", Usage: "why something is secret, as `TEXT` for whoever asked (- is standard input)"},

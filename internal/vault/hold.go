@@ -399,6 +399,12 @@ func heldCopies(ctx context.Context, db *clickhouse.DB) (map[string]HoldCopies, 
 	return copies, nil
 }
 
+// Held counts what is copied for one hold. Nothing is opened.
+func (s *Store) Held(ctx context.Context, hold string) (HoldCopies, error) {
+	copies, err := heldCopies(ctx, s.db)
+	return copies[hold], err
+}
+
 // HoldsOn answers the holds that the record has of one document, in the order of their placing, without what they keep.
 func HoldsOn(records []audit.Record, basis HoldBasis, document string) []Hold {
 	return slices.DeleteFunc(holdsOnRecord(records), func(h Hold) bool { return h.Basis != basis || h.Document != document })

@@ -60,10 +60,8 @@ type RecordsScope struct {
 	Sources []string `json:"sources"`
 }
 
-// subjects are all names under which the logs know the one person; none for a unit or everybody.
-func (s RecordsScope) subjects() [][]byte {
-	return Scope{Subject: s.Subject, Names: s.Names}.subjects()
-}
+// person is s as a decision has it, as to whom it is about; empty for a unit or everybody.
+func (s RecordsScope) person() Scope { return Scope{Subject: s.Subject, Names: s.Names} }
 
 // What a request for public records comes to.
 const (
@@ -158,6 +156,9 @@ func (r *RecordsRequest) Validate() error {
 	}
 	if err := r.Registrar.Validate(); err != nil {
 		fault("registrar.%w", err)
+	}
+	if r.Scope.person().isSubject(r.Registrar.ID) {
+		fault("registrar: is the subject: somebody else writes it down")
 	}
 	if err := checkNonce(r.Nonce); err != nil {
 		faults = append(faults, err)
@@ -270,9 +271,9 @@ type RecordsDesk struct {
 type Records struct {
 	Request   *RecordsRequest
 	Digest    seal.Digest
-	Requested time.Time // on record; zero: not yet
-	Confirmed time.Time // when a second person's signature reached the record; zero: not yet, or there is no need
-	Previews  int       // decisions whose rows were fetched
+	Requested time.Time        // on record; zero: not yet
+	Confirmed time.Time        // when a second person's signature reached the record; zero: not yet, or there is no need
+	Previews  int              // decisions whose rows were fetched
 	Decision  *RecordsDecision // on record; nil: not yet
 	Decided   time.Time        // on record; zero: not yet
 	Closed    bool
@@ -419,7 +420,7 @@ func (k *RecordsDesk) holdScope(r *RecordsRequest) (vault.HoldScope, error) {
 				return s, err
 			}
 			rows = nil
-			for _, name := range r.Scope.subjects() {
+			for _, name := range r.Scope.person().subjects() {
 				rows = append(rows, vault.HoldRow{Day: day, Tag: tagger.Tag(r.Tenant, name)})
 			}
 		}
@@ -605,7 +606,7 @@ func (k *RecordsDesk) Preview(ctx context.Context, number, decision string, regi
 	if err != nil {
 		return fail(err)
 	}
-	return result, k.keep(ctx, r, c, result.Digest, rows, registrar)
+	return result, k.keep(ctx, r, c, result, rows, registrar)
 }
 
 // covers says whether a decision reaches no further than the request.
@@ -618,13 +619,70 @@ func (r *RecordsRequest) covers(d *Decision) error {
 	case d.Kind != PublicRecord:
 		return fmt.Errorf("the decision is of the kind %s, not %s", d.Kind, PublicRecord)
 	case d.Tenant != r.Tenant || r.Scope.Subject != "" && slices.ContainsFunc(d.Scope.subjects(), func(n []byte) bool {
-		return !(Scope{Subject: r.Scope.Subject, Names: r.Scope.Names}).names(n)
+		return !r.Scope.person().names(n)
 	}):
 		return errors.New("the decision is about another mailbox than the request")
 	case first < from || last > to:
 		return errors.New("the decision has days that the request does not ask for")
 	case slices.ContainsFunc(d.Scope.Sources, func(s string) bool { return !slices.Contains(r.Scope.Sources, s) }):
 		return errors.New("the decision has sources that the request does not ask for")
+	}
+	return nil
+}
+
+// all says whether a decision, which covers no more than the request, covers all of it.
+func (r *RecordsRequest) all(d *Decision) bool {
+	return r.Scope.Subject != "" && slices.Contains(d.Scope.Categories, AllCategories) &&
+		d.Scope.From == r.Scope.From && d.Scope.To == r.Scope.To && slices.Equal(d.Scope.Sources, r.Scope.Sources) &&
+		!slices.ContainsFunc(r.Scope.person().subjects(), func(n []byte) bool { return !d.Scope.names(n) })
+}
+
+// ErrUnseen is when nobody has made sure that there are no such records. It says the same whether there are any or not.
+var ErrUnseen = errors.New("that there is nothing is answered when it is known: preview first, under a decision of all that the request asks for, with a ground to " +
+	"show protected destinations, of which the result is whole and without a row. Days that are purged can't be looked at: ask for the others under a new number")
+
+// nothing says whether it is known that there are no such records: somebody has looked at all of it, or all days were purged before
+// it was asked for. Of a request that names no person, the size is known to whoever wrote it down: there it is enough that
+// nothing was copied for its hold. list is what was previewed, and has no row.
+func (k *RecordsDesk) nothing(ctx context.Context, r Records, list []previewed) error {
+	if slices.ContainsFunc(list, func(p previewed) bool { return p.Whole }) {
+		return nil
+	}
+	record, err := k.Gate.p.Log.Entries(ctx)
+	if err != nil {
+		return err
+	}
+	holds := slices.DeleteFunc(vault.HoldsOn(record, vault.HoldByRecords, r.Digest.String()), func(h vault.Hold) bool { return !h.InForce() })
+	if len(holds) == 0 {
+		purged, err := vault.PurgedUnheld(record, vault.HoldByRecords, r.Digest.String())
+		if err != nil {
+			return err
+		}
+		first, last, err := Scope{From: r.Request.Scope.From, To: r.Request.Scope.To}.Days()
+		if err != nil {
+			return err
+		}
+		for day := first; day <= last; day++ {
+			if slices.ContainsFunc(r.Request.Scope.Sources, func(kind string) bool { return !purged.Has(kind, day) }) {
+				return ErrUnseen
+			}
+		}
+		return nil
+	}
+	if !r.Request.wide() {
+		return ErrUnseen
+	}
+	if k.Gate.p.Vault == nil {
+		return errors.New("count what is held: there is no vault to look in")
+	}
+	for _, h := range holds {
+		copies, err := k.Gate.p.Vault.Held(ctx, h.ID)
+		if err != nil {
+			return err
+		}
+		if copies != (vault.HoldCopies{}) {
+			return fmt.Errorf("there are rows: %d keys and %d capsules are held", copies.Keys, copies.Capsules)
+		}
 	}
 	return nil
 }
@@ -689,7 +747,7 @@ func (k *RecordsDesk) Mark(ctx context.Context, number string, more Marks, regis
 }
 
 // Decide signs, files and records the answer (records.decided). The outcome must be what the marks say; laws and reasons are those of
-// the marks, or, for a refusal, also those given here.
+// the marks, or, for a refusal, also those given here. That there is nothing must be known ([ErrUnseen]).
 func (k *RecordsDesk) Decide(ctx context.Context, number, outcome, reasons string, laws []string, registrar *seal.Signer) (RecordsDecision, error) {
 	d, err := k.decide(ctx, number, outcome, reasons, laws, registrar)
 	if err != nil {
@@ -720,6 +778,11 @@ func (k *RecordsDesk) decide(ctx context.Context, number, outcome, reasons strin
 	rows, marks := k.rowsOf(list)
 	if outcome != OutcomeRefused && outcome != OutcomeNothing && len(rows) == 0 {
 		return RecordsDecision{}, errors.New("nothing was previewed: what is disclosed is looked at first")
+	}
+	if outcome == OutcomeNothing && len(rows) == 0 {
+		if err := k.nothing(ctx, r, list); err != nil {
+			return RecordsDecision{}, err
+		}
 	}
 	found, err := k.Config.Disclose(rows, marks, k.Mask)
 	if err != nil {

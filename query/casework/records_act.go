@@ -65,16 +65,16 @@ func (a *RecordsAct) Validate() error {
 }
 
 // handler answers the key of whoever may work on r by a register: its registrar, who must be in it for everybody, and every holder
-// of a role but the person it is about. Without the second a registrar's lost key would hold rows for ever.
+// of a role, but never the person it is about. Without the second a registrar's lost key would hold rows for ever.
 func (r *RecordsRequest) handler(id string, register *seal.Register) (key string, ok bool) {
+	if r.Scope.person().isSubject(id) {
+		return "", false
+	}
 	if id == r.Registrar.ID && register.Enrolled(id, r.Registrar.Key, "") {
 		return r.Registrar.Key, true
 	}
 	h, ok := register.Holder(id)
-	if !ok || (Scope{Subject: r.Scope.Subject, Names: r.Scope.Names}).isSubject(id) {
-		return "", false
-	}
-	return h.Verifier, true
+	return h.Verifier, ok
 }
 
 // confirmer answers the key of whoever may put the second signature under r: a holder of manager or security who is not its registrar.

@@ -770,3 +770,123 @@ func TestAnUnrecordedClosingIsNotFinishedForWhoHasLeft(t *testing.T) {
 		t.Error(s.State(), h.inForce())
 	}
 }
+
+// That there is nothing is answered by who knows it, and the refusal to say so tells nobody whether there is.
+func TestNothingIsAnsweredWhenItIsKnown(t *testing.T) {
+	db := newDatabase(t)
+	h := newHouse(t, db)
+	desk, ctx, me := h.desk(), t.Context(), h.signer("registrator")
+	request := func(number, subject, unit string) string {
+		t.Helper()
+		return h.requestRecords(desk, func(r *RecordsRequest) {
+			r.Case, r.Scope.Subject, r.Scope.Names, r.Scope.Unit = number, subject, []string{}, unit
+		}).Request.Case
+	}
+	nothing := func(number string) error {
+		_, err := desk.Decide(ctx, number, OutcomeNothing, "", nil, me)
+		return err
+	}
+	there, empty := request("KS 1", "anna.berg", ""), request("KS 2", "finns.inte", "")
+	a, b := nothing(there), nothing(empty)
+	if !errors.Is(a, ErrUnseen) || b == nil || a.Error() != b.Error() {
+		t.Errorf("with rows: %v; without: %v", a, b)
+	}
+	whole := func(subject string) func(*Decision) {
+		return func(d *Decision) {
+			d.Scope.Subject, d.Scope.Names, d.Scope.Aliases, d.Scope.From, d.Scope.To = subject, []string{}, []string{}, "2026-11-16", "2026-11-20"
+		}
+	}
+	n := 0
+	preview := func(number, subject string, change func(*Decision)) Result {
+		t.Helper()
+		n++
+		d := h.publicRecord("KS 9/"+string(rune('0'+n)), "registrator", func(d *Decision) {
+			whole(subject)(d)
+			change(d)
+		})
+		r, err := desk.Preview(ctx, number, d.Case, me)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for name, change := range map[string]func(*Decision){
+		"of some days":              func(d *Decision) { d.Scope.From = "2026-11-17" },
+		"of one source":             func(d *Decision) { d.Scope.Sources = []string{Mail} },
+		"without what is protected": func(d *Decision) { d.Scope.Protected = "" },
+	} {
+		if preview(empty, "finns.inte", change); !errors.Is(nothing(empty), ErrUnseen) {
+			t.Errorf("a look %s was enough", name)
+		}
+	}
+	if r := preview(empty, "finns.inte", func(*Decision) {}); r.Rows != 0 || nothing(empty) != nil {
+		t.Errorf("after a whole look at nothing: %+v", r)
+	}
+	if preview(there, "anna.berg", func(*Decision) {}); nothing(there) == nil {
+		t.Error("there are rows, and it was said that there are none")
+	}
+
+	// Of a unit nobody can look: what is held counts.
+	if err := nothing(request("KS 3", "", "Hamn")); err == nil || !strings.Contains(err.Error(), "there are rows") {
+		t.Errorf("of a unit with rows: %v", err)
+	}
+	if err := nothing(request("KS 4", "", "Ingenstans")); err != nil {
+		t.Errorf("of a unit without rows: %v", err)
+	}
+	for _, number := range []string{empty, "KS 4"} {
+		if names, err := desk.Export(ctx, number, h.folder(strings.ReplaceAll(number, " ", "")), me); err != nil || len(names) != 1 {
+			t.Error(names, err)
+		}
+	}
+}
+
+// What was purged before it was asked for is nothing; what a purge removed while it was held is not.
+func TestNothingIsLeftOfWhatWasPurged(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, ctx, me := h.desk(), t.Context(), h.signer("registrator")
+	unit := func(number, unit string) string {
+		return h.requestRecords(desk, func(r *RecordsRequest) {
+			r.Case, r.Scope.Subject, r.Scope.Names, r.Scope.Unit = number, "", []string{}, unit
+		}).Request.Case
+	}
+	held := unit("KS 1", "Hamn")
+	h.pass(time.Minute)
+	if _, err := h.purger().Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := desk.Decide(ctx, held, OutcomeNothing, "", nil, me); err == nil {
+		t.Error("what is held was said not to be there")
+	}
+	late := h.requestRecords(desk, func(r *RecordsRequest) { r.Case = "KS 2" }).Request.Case
+	if len(h.inForce()) != 1 {
+		t.Fatal("what is purged is held:", h.inForce())
+	}
+	if _, err := desk.Decide(ctx, late, OutcomeNothing, "", nil, me); err != nil {
+		t.Error("all of it is purged:", err)
+	}
+}
+
+// Nobody has a hand in a request about themselves.
+func TestTheSubjectOfARequestHasNoHandInIt(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, ctx := h.desk(), t.Context()
+	own := recordsRequest(h.town, h.now(), func(r *RecordsRequest) { r.Scope.Subject, r.Scope.Names = "registrator@norrbo.se", []string{} })
+	if _, err := SignRecordsRequest(own, h.signer("registrator")); err == nil {
+		t.Error("somebody asks for their own records as the registrar")
+	}
+	if _, _, err := desk.Request(ctx, get(seal.Sign(get(seal.Canonical(own)), h.signer("registrator")))); err == nil || len(h.inForce()) > 0 {
+		t.Error("a request by its subject was taken")
+	}
+	number := h.requestRecords(desk, func(r *RecordsRequest) { r.Scope.Subject, r.Scope.Names = "hr-1", []string{} }).Request.Case
+	me := h.signer("hr-1")
+	desk.Identities = []age.Identity{h.ages["hr-1"]}
+	if _, err := desk.Decide(ctx, number, OutcomeRefused, "Allt.", []string{"OSL 18 kap. 8 §"}, me); !errors.Is(err, ErrRefused) {
+		t.Errorf("the subject decided: %v", err)
+	}
+	if err := desk.Close(ctx, number, true, me); !errors.Is(err, ErrRefused) {
+		t.Errorf("the subject closed it: %v", err)
+	}
+	if _, err := desk.Decide(ctx, number, OutcomeRefused, "Allt.", []string{"OSL 18 kap. 8 §"}, h.signer("hr-2")); err != nil {
+		t.Error(err)
+	}
+}

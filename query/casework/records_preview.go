@@ -24,6 +24,7 @@ type preview struct {
 	Case     string      `json:"case"`     // of the decision that it was looked up under
 	Decision seal.Digest `json:"decision"` // its digest
 	Reader   string      `json:"reader"`   // id of whoever it is for
+	Whole    bool        `json:"whole"`    // of everything that the request asks for, and nothing was hidden from it
 	Rows     []byte      `json:"rows"`     // age
 }
 
@@ -31,7 +32,7 @@ type preview struct {
 var ErrNotReader = errors.New("what was previewed opens for whoever previewed it only")
 
 // keep files the rows of a preview, for their reader alone. What another reader had is removed: nobody could mark both.
-func (k *RecordsDesk) keep(ctx context.Context, r Records, c *Case, digest seal.Digest, rows []Row, reader *seal.Signer) error {
+func (k *RecordsDesk) keep(ctx context.Context, r Records, c *Case, result Result, rows []Row, reader *seal.Signer) error {
 	fail := func(err error) error { return fmt.Errorf("keep the rows of a preview: %w", err) }
 	who, ok := r.chain[len(r.chain)-1].Person(reader.Name())
 	if !ok || who.Verifier != reader.Verifier() {
@@ -56,7 +57,7 @@ func (k *RecordsDesk) keep(ctx context.Context, r Records, c *Case, digest seal.
 	if err != nil {
 		return fail(err)
 	}
-	text, err := json.Marshal(preview{c.Decision.Case, c.Digest, who.ID, sealed.Bytes()})
+	text, err := json.Marshal(preview{c.Decision.Case, c.Digest, who.ID, result.Whole() && !result.Shielded && r.Request.all(c.Decision), sealed.Bytes()})
 	if err != nil {
 		return fail(err)
 	}
@@ -76,7 +77,7 @@ func (k *RecordsDesk) keep(ctx context.Context, r Records, c *Case, digest seal.
 	if err != nil {
 		return fail(err)
 	}
-	if err := k.Gate.store.Put(r.Request.Case, nameOfPreview(names, digest), text); err != nil {
+	if err := k.Gate.store.Put(r.Request.Case, nameOfPreview(names, result.Digest), text); err != nil {
 		return fail(err)
 	}
 	return nil
@@ -108,6 +109,7 @@ func marksOf(preview string) string {
 type previewed struct {
 	Name  string
 	From  int
+	Whole bool
 	Rows  []Row
 	Marks Marks // by the preview's own rows, from 1
 }
@@ -129,8 +131,12 @@ func (k *RecordsDesk) previews(number string) ([]previewed, error) {
 		if err != nil {
 			return nil, err
 		}
-		p := previewed{Name: n, From: from}
-		if p.Rows, err = k.opened(text); err != nil {
+		stored, err := readPreview(text)
+		if err != nil {
+			return nil, err
+		}
+		p := previewed{Name: n, From: from, Whole: stored.Whole}
+		if p.Rows, err = k.opened(stored); err != nil {
 			return nil, err
 		}
 		from += len(p.Rows)
@@ -210,11 +216,7 @@ func (g *Gate) fileMarks(number string, list []previewed, marks Marks) error {
 }
 
 // opened are the rows of a preview, for its reader.
-func (k *RecordsDesk) opened(text []byte) ([]Row, error) {
-	p, err := readPreview(text)
-	if err != nil {
-		return nil, err
-	}
+func (k *RecordsDesk) opened(p preview) ([]Row, error) {
 	if len(k.Identities) == 0 {
 		return nil, ErrNotReader
 	}
