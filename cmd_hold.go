@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -50,7 +51,7 @@ that may be used before the next purge. One that waits for its approvals holds n
 		Subcommands: []*cli.Command{
 			{
 				Name: "list", Usage: "list the holds on record and what they keep",
-				Description: "It names cases, days and numbers, nobody.\n\nExit codes: 0 done, 1 fault, 2 wrong configuration, 3 record and database disagree about what is held, or the hold of a request for records is older than disclosure.overdue.",
+				Description: "It names cases, days and numbers, nobody. How much the hold of a request about one person keeps, it does not say.\n\nExit codes: 0 done, 1 fault, 2 wrong configuration, 3 record and database disagree about what is held, or the hold of a request for records is older than disclosure.overdue.",
 				Flags:       []cli.Flag{asJSON},
 				Action: func(c *cli.Context) error {
 					if err := noArguments(c); err != nil {
@@ -152,12 +153,17 @@ func runHoldList(ctx context.Context, w io.Writer, r vault.HoldRegister, after t
 	}
 	type line struct {
 		vault.ListedHold
-		Overdue bool `json:"overdue"`
+		Copies  *vault.HoldCopies `json:"copies,omitempty"` // nil: not told
+		Overdue bool              `json:"overdue"`
 	}
 	lines := make([]line, len(list))
 	overdue := 0
 	for i, h := range list {
-		lines[i] = line{h, h.Basis == vault.HoldByRecords && h.InForce() && r.Now().After(h.Placed.Add(after))}
+		lines[i] = line{h, nil, h.Basis == vault.HoldByRecords && h.InForce() && r.Now().After(h.Placed.Add(after))}
+		// Whoever writes a request down would learn, of anybody, whether there is something, and how much: without a decision.
+		if h.Basis == vault.HoldByDecision || h.Wide {
+			lines[i].Copies = &list[i].Copies
+		}
 		if lines[i].Overdue {
 			overdue++
 		}
@@ -190,7 +196,11 @@ func runHoldList(ctx context.Context, w io.Writer, r vault.HoldRegister, after t
 		if h.To != h.From {
 			days += " to " + h.To
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", h.ID, h.Case, h.Basis, h.Placed.UTC().Format(time.DateOnly), released, days, strings.Join(h.Kinds, ", "), h.Copies.Keys, h.Copies.Capsules)
+		keys, capsules := "-", "-"
+		if h.Copies != nil {
+			keys, capsules = strconv.FormatInt(h.Copies.Keys, 10), strconv.FormatInt(h.Copies.Capsules, 10)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.ID, h.Case, h.Basis, h.Placed.UTC().Format(time.DateOnly), released, days, strings.Join(h.Kinds, ", "), keys, capsules)
 	}
 	return t.Flush()
 }

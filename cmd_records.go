@@ -51,7 +51,7 @@ func recordsCommand() *cli.Command {
 		Usage: "handle requests for public records (allmän handling)",
 		Description: `Anybody may ask, and need not say who they are. What is asked for is held back from purge at once.
 
-  records request    write it down: rows are held, nothing is opened, and its size is said
+  records request    write it down: rows are held, and nothing is opened
   records confirm    the second signature under a request for a unit or for everybody
   records preview    fetch rows for the secrecy test, under a decision of the kind public_record
   records mark       say what is secret, row by row, and by which law; presets are marked already
@@ -266,7 +266,7 @@ func oneNumber(text string) bool {
 	return marks <= 1
 }
 
-// RecordsSize is how much a request holds, told without opening anything.
+// A recordsSize is how much a request that names no person holds, told without opening anything.
 type recordsSize struct {
 	Keys     int64  `json:"keys"` // data keys: one a person, day and run of ingest
 	Capsules uint64 `json:"capsules"`
@@ -303,42 +303,60 @@ func (g *openedGate) runRecordsRequest(ctx context.Context, w io.Writer, k *case
 	if err != nil {
 		return usageErrorf("the draft:\n%w", err)
 	}
-	status, _, err := k.Request(ctx, signed)
+	status, err := k.Request(ctx, signed)
 	if err != nil {
 		return err
 	}
-	size, err := sizeOfRecords(ctx, holds, status.Digest.String())
-	if err != nil {
+	line := struct {
+		Case  string       `json:"case"`
+		State string       `json:"state"`
+		Held  bool         `json:"held"` // false: all its days are purged
+		Size  *recordsSize `json:"size,omitempty"`
+	}{Case: r.Case, State: status.State()}
+	var size recordsSize
+	if line.Held, size, err = sizeOfRecords(ctx, holds, status.Digest.String()); err != nil {
 		return err
+	}
+	// Of a person nobody learns how much there is, or whether there is anything, before three people have approved a decision.
+	if status.Wide() {
+		line.Size = &size
 	}
 	if asJSON {
-		return printJSON(w, struct {
-			Case  string      `json:"case"`
-			State string      `json:"state"`
-			Held  recordsSize `json:"held"`
-		}{r.Case, status.State(), size})
+		return printJSON(w, line)
 	}
-	if by := status.ConfirmBy(); !by.IsZero() {
-		defer fmt.Fprintf(w, "It names no person: a holder of manager or security signs it by %s ('tillsyn records confirm'), or its hold ends.\n", by.Format(time.DateTime+" UTC"))
+	fmt.Fprintf(w, "%s is %s.\n", line.Case, line.State)
+	if !line.Held {
+		_, err = fmt.Fprintln(w, "All its days are purged: there is nothing to hold back.")
+		return err
 	}
-	_, err = fmt.Fprintf(w, "%s is %s. Held back from purge, and not opened: %d events of %d capsules and %d keys, %d bytes.\n"+
+	if line.Size == nil {
+		_, err = fmt.Fprintln(w, "What there is, if there is anything, is held back from purge, and not opened. To see it takes a decision of the kind public_record.")
+		return err
+	}
+	fmt.Fprintf(w, "Held back from purge, and not opened: %d events of %d capsules and %d keys, %d bytes.\n"+
 		"To see them takes a decision of the kind public_record for each mailbox: about %d rows to look through.\n",
-		r.Case, status.State(), size.Events, size.Capsules, size.Keys, size.Bytes, size.Events)
+		size.Events, size.Capsules, size.Keys, size.Bytes, size.Events)
+	if by := status.ConfirmBy(); !by.IsZero() {
+		_, err = fmt.Fprintf(w, "It names no person: a holder of manager or security signs it by %s ('tillsyn records confirm'), or its hold ends.\n", by.Format(time.DateTime+" UTC"))
+	}
 	return err
 }
 
-func sizeOfRecords(ctx context.Context, holds *vault.HoldRegister, document string) (recordsSize, error) {
-	var size recordsSize
+// sizeOfRecords says whether a request has a hold, and, if it names no person, how much that keeps.
+func sizeOfRecords(ctx context.Context, holds *vault.HoldRegister, document string) (held bool, size recordsSize, err error) {
 	list, err := holds.List(ctx)
 	if err != nil {
-		return size, err
+		return false, size, err
 	}
 	query, err := schemas.Query("vault/records_size")
 	if err != nil {
-		return size, err
+		return false, size, err
 	}
 	for _, h := range list {
 		if h.Document != document || !h.InForce() {
+			continue
+		}
+		if held = true; !h.Wide {
 			continue
 		}
 		size.Keys += h.Copies.Keys
@@ -351,10 +369,10 @@ func sizeOfRecords(ctx context.Context, holds *vault.HoldRegister, document stri
 			return nil
 		})
 		if err != nil {
-			return size, fmt.Errorf("count what is held: %w", err)
+			return held, size, fmt.Errorf("count what is held: %w", err)
 		}
 	}
-	return size, nil
+	return held, size, nil
 }
 
 func runRecordsPreview(ctx context.Context, w, about io.Writer, k *casework.RecordsDesk, who *caller, number, decision string, whole, asJSON bool) error {

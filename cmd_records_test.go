@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ func TestRecordsOfAUnitTakeTwoPeople(t *testing.T) {
 	if out, _ := w.must(exitOK, "", "hold", "list"); !strings.Contains(out, "Nothing is held") {
 		t.Error(out)
 	}
-	if out, _ := w.must(exitOK, draft("KS 1", 1), args("records", "request", registrar, "-")...); !strings.Contains(out, "records confirm") {
+	if out, _ := w.must(exitOK, draft("KS 1", 1), args("records", "request", registrar, "-")...); !strings.Contains(out, "records confirm") || !strings.Contains(out, "events of") {
 		t.Error(out)
 	}
 	if out, _ := w.must(exitOK, "", "records", "list"); !strings.Contains(out, "needs a second signature by") {
@@ -46,5 +47,45 @@ func TestRecordsOfAUnitTakeTwoPeople(t *testing.T) {
 	w.must(exitOK, "", "records", "list")
 	if out, _ := w.must(exitOK, "", "hold", "list", "--json"); strings.Count(out, `"released"`) != 1 || strings.Count(out, `"overdue": false`) != 2 {
 		t.Error(out)
+	}
+}
+
+// A request about one person says that what there is is held, and neither whether there is anything nor how much; nor does the list of holds.
+func TestARequestAboutAPersonTellsNoSize(t *testing.T) {
+	w := newCourtTown(t)
+	template, _ := w.must(exitOK, "", "records", "template")
+	registrar := w.member("registrator")
+	draft := func(number, subject string) string {
+		return fill(template, "tenant:", w.tenant, "case:", number, "received:", time.Now().UTC().Add(-time.Hour).Truncate(time.Second).Format(time.RFC3339), "wording:", "Loggen",
+			"  subject:", subject, "  from:", w.from.String(), "  to:", w.to.String(), "  sources:", "[web]")
+	}
+	there, _ := w.must(exitOK, draft("KS 1", w.subjects[0]), args("records", "request", registrar, "-")...)
+	missing, _ := w.must(exitOK, draft("KS 2", "finns.inte"), args("records", "request", registrar, "-")...)
+	if there != strings.Replace(missing, "KS 2", "KS 1", 1) || strings.Contains(strings.ReplaceAll(there, "KS 1", ""), "1") {
+		t.Errorf("somebody with rows: %s\nsomebody without: %s", there, missing)
+	}
+	there, _ = w.must(exitOK, draft("KS 3", w.subjects[0]), args("records", "request", registrar, "--json", "-")...)
+	missing, _ = w.must(exitOK, draft("KS 4", "finns.inte"), args("records", "request", registrar, "--json", "-")...)
+	if there != strings.Replace(missing, "KS 4", "KS 3", 1) || !strings.Contains(there, `"held": true`) {
+		t.Errorf("somebody with rows: %s\nsomebody without: %s", there, missing)
+	}
+	if out, _ := w.must(exitOK, "", "hold", "list", "--json"); strings.Contains(out, "copies") || strings.Contains(out, "capsules") || strings.Count(out, `"hold"`) != 4 {
+		t.Error(out)
+	}
+	out, _ := w.must(exitOK, "", "hold", "list")
+	for i, line := range strings.Split(strings.TrimSpace(out), "\n") {
+		if fields := strings.Fields(line); i > 0 && !slices.Equal(fields[len(fields)-2:], []string{"-", "-"}) {
+			t.Errorf("the list tells how much there is: %s", line)
+		}
+	}
+	refused := ""
+	for _, number := range []string{"KS 1", "KS 2"} {
+		_, faults := w.must(exitFault, "", args("records", "decide", registrar, "--outcome", "nothing", number)...)
+		if refused == "" {
+			refused = faults
+		}
+		if faults != refused {
+			t.Errorf("%s: %s", number, faults)
+		}
 	}
 }

@@ -341,6 +341,7 @@ type ListedHold struct {
 	To     string     `json:"to"`   // last day
 	Kinds  []string   `json:"kinds"`
 	Rows   int        `json:"rows"` // of the scope: person-days, or units or everybody by day
+	Wide   bool       `json:"wide"` // the scope names no person; false also if it is gone
 	Copies HoldCopies `json:"copies"`
 }
 
@@ -361,7 +362,7 @@ func (r HoldRegister) List(ctx context.Context) ([]ListedHold, error) {
 	}
 	list := make([]ListedHold, 0, len(holds.list))
 	for _, h := range holds.list {
-		l := ListedHold{Hold: h, Kinds: []string{}, Copies: copies[h.ID]}
+		l := ListedHold{Hold: h, Kinds: []string{}, Wide: h.wide, Copies: copies[h.ID]}
 		for _, d := range slices.SortedFunc(maps.Keys(h.scope), compareHoldDays) {
 			if l.From == "" {
 				l.From = d.day.String()
@@ -594,14 +595,14 @@ func loadHolds(ctx context.Context, db *clickhouse.DB, records []audit.Record, n
 			}
 			continue
 		}
-		digest, scope, err := loadScope(ctx, db, h.ID)
+		digest, scope, wide, err := loadScope(ctx, db, h.ID)
 		if err != nil {
 			return s, err
 		}
 		if h.InForce() && HoldID(digest) != h.ID {
 			faults = append(faults, fmt.Errorf("hold %s of case %s: its scope in the table holds is not the one on record", h.ID, h.Case))
 		}
-		h.scope = scope
+		h.scope, h.wide = scope, wide
 	}
 	if err := errors.Join(faults...); err != nil {
 		return s, fmt.Errorf("%w:\n%w", ErrHolds, err)
@@ -613,10 +614,11 @@ func loadHolds(ctx context.Context, db *clickhouse.DB, records []audit.Record, n
 // backup, or close the cases.
 var ErrHolds = errors.New("what is held back from purge is not certain")
 
-func loadScope(ctx context.Context, db *clickhouse.DB, id string) (seal.Digest, map[holdDay]int, error) {
+// loadScope answers the digest of a hold's scope, its rows by kind and day, and whether they name no person.
+func loadScope(ctx context.Context, db *clickhouse.DB, id string) (seal.Digest, map[holdDay]int, bool, error) {
 	query, err := schemas.Query("vault/hold_scope")
 	if err != nil {
-		return seal.Digest{}, nil, err
+		return seal.Digest{}, nil, false, err
 	}
 	var s HoldScope
 	var salt [32]byte
@@ -644,12 +646,13 @@ func loadScope(ctx context.Context, db *clickhouse.DB, id string) (seal.Digest, 
 		return nil
 	})
 	if err != nil {
-		return seal.Digest{}, nil, fmt.Errorf("read the scope of hold %s: %w", id, err)
+		return seal.Digest{}, nil, false, fmt.Errorf("read the scope of hold %s: %w", id, err)
 	}
+	wide := len(s.Rows) > 0 && !slices.ContainsFunc(s.Rows, func(r HoldRow) bool { return r.Tag != (seal.Tag{}) })
 	if mixed {
-		return seal.Digest{}, scope, nil // no scope has this digest
+		return seal.Digest{}, scope, wide, nil // no scope has this digest
 	}
-	return s.digest(salt), scope, nil
+	return s.digest(salt), scope, wide, nil
 }
 
 // copyHeld copies what a hold keeps of one kind and day and proves that every row of it is among the copies. It may be

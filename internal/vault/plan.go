@@ -190,6 +190,7 @@ type Hold struct {
 	digest string
 	scope  map[holdDay]int // rows of the scope by kind and day
 	letGo  audit.Position  // the entry that ended it
+	wide   bool            // the scope is known, and names no person
 }
 
 type holdDay struct {

@@ -128,6 +128,10 @@
 //   - Somebody writes into the record that a hold is released: it is not, unless an end of what it rests on stands before, and the rule
 //     reports it. With an end that nobody signed beside it, no purge runs where the gate is, until the case is closed anew.
 //   - One person freezes everybody's rows: only an enrolled registrar can, for seven days, on record.
+//   - A registrar writes requests down to learn of somebody, day by day, whether there is anything: what there is is held, and neither
+//     the desk nor the list of holds nor the record says how much, or that it is nothing. That there is nothing is answered after a
+//     whole look under a decision, and refused before it in the same words whether there is or not.
+//   - A registrar or holder of a role whom a request is about: they neither write it down nor decide on it.
 //   - An administrator alters or removes a key row so that a day is not found: it is counted as damaged or missing.
 //   - An administrator deletes entries of the record: approvers' clients remember checkpoints and refuse a shorter log.
 //   - Two processes race for the last lookup: the lock, and the order of intents in the record.
@@ -138,6 +142,9 @@
 // # Limits, stated
 //
 //   - Whoever is root on the gate while a lookup runs sees that lookup's rows, and can see that a person has capsules on a day.
+//   - The administrator of the database, and whoever has its user purge, can count the rows of a hold by day, also of a request about one
+//     person that nobody has approved a look for; plans and certificates of purges count what was copied and removed. How much the hold
+//     of a unit or of everybody keeps is told to who asks: a unit of one person is a person.
 //   - Whether the union was really told, and whether an alias list is complete, no machine knows: three people sign for it.
 //   - Late lines of a day in scope, read after the approvals, are under keys that nobody handed over: they are not shown;
 //     their keys are counted in the result.

@@ -304,19 +304,19 @@ func TestANumberIsOneThing(t *testing.T) {
 		d.Case = number
 		return get(SignDecision(d, h.signer("chef")))
 	}
-	if _, _, err := desk.Request(ctx, records("KS 1")); err != nil {
+	if _, err := desk.Request(ctx, records("KS 1")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.gate.Request(ctx, decision("KS 1")); !errors.Is(err, ErrCaseTaken) {
 		t.Errorf("a decision took the number of a request for records: %v", err)
 	}
-	if _, _, err := desk.Request(ctx, records("KS 1")); !errors.Is(err, ErrCaseTaken) {
+	if _, err := desk.Request(ctx, records("KS 1")); !errors.Is(err, ErrCaseTaken) {
 		t.Errorf("a request took the number of a request: %v", err)
 	}
 	if _, err := h.gate.Request(ctx, decision("KS 2")); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := desk.Request(ctx, records("KS 2")); !errors.Is(err, ErrCaseTaken) {
+	if _, err := desk.Request(ctx, records("KS 2")); !errors.Is(err, ErrCaseTaken) {
 		t.Errorf("a request for records took the number of a decision: %v", err)
 	}
 	// The store is emptied: the record knows.
@@ -331,7 +331,7 @@ func TestANumberIsOneThing(t *testing.T) {
 	if _, err := h.gate.Request(ctx, decision("KS 2")); !errors.Is(err, ErrCaseTaken) {
 		t.Errorf("another decision took a number that the record has: %v", err)
 	}
-	if _, _, err := desk.Request(ctx, records("KS 2")); !errors.Is(err, ErrCaseTaken) {
+	if _, err := desk.Request(ctx, records("KS 2")); !errors.Is(err, ErrCaseTaken) {
 		t.Errorf("a request took a number that the record has: %v", err)
 	}
 	// At once.
@@ -339,7 +339,7 @@ func TestANumberIsOneThing(t *testing.T) {
 		number := fmt.Sprintf("KS 3/%d", i)
 		a, b := records(number), decision(number)
 		taken := make(chan error, 2)
-		go func() { _, _, err := desk.Request(ctx, a); taken <- err }()
+		go func() { _, err := desk.Request(ctx, a); taken <- err }()
 		go func() { _, err := h.gate.Request(ctx, b); taken <- err }()
 		if x, y := <-taken, <-taken; (x == nil) == (y == nil) || !errors.Is(errors.Join(x, y), ErrCaseTaken) {
 			t.Errorf("at once: %v, %v", x, y)
@@ -351,7 +351,7 @@ func TestANumberIsOneThing(t *testing.T) {
 func TestAHoldEndsByItsOwnDocumentOnly(t *testing.T) {
 	h := newHouse(t, newDatabase(t))
 	ctx, desk := t.Context(), h.desk()
-	r := get(desk.Request2(ctx, get(SignRecordsRequest(recordsRequest(h.town, h.now(), nil), h.signer("registrator")))))
+	r := get(desk.Request(ctx, get(SignRecordsRequest(recordsRequest(h.town, h.now(), nil), h.signer("registrator")))))
 	first := h.active(func(d *Decision) { d.Case = "HR 1" })
 	second := h.active(func(d *Decision) { d.Case = "HR 2" })
 	// As it was possible before numbers were one thing: a decision's hold of the number that a request has.
@@ -401,12 +401,6 @@ func TestAHoldEndsByItsOwnDocumentOnly(t *testing.T) {
 	if _, err := h.holds().Release(ctx, vault.HoldByDecision, "", "x", func(context.Context) error { return nil }); err == nil {
 		t.Error("a release by nothing was taken")
 	}
-}
-
-// Request2 is Request for get.
-func (k *RecordsDesk) Request2(ctx context.Context, signed []byte) (Records, error) {
-	r, _, err := k.Request(ctx, signed)
-	return r, err
 }
 
 // What somebody types for a number may be a name: it is on no record.

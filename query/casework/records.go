@@ -282,6 +282,9 @@ type Records struct {
 	chain []*seal.Register
 }
 
+// Wide says whether the request names no person, but a unit or everybody.
+func (r Records) Wide() bool { return r.Request.wide() }
+
 // Overdue says whether a request that is not closed came in longer than after ago.
 func (r Records) Overdue(now time.Time, after time.Duration) bool {
 	return !r.Closed && now.After(r.Request.Received.Add(after))
@@ -320,44 +323,42 @@ func (r Records) AppealEnds() time.Time {
 }
 
 // Request files a request, puts it on record (records.requested) and holds the rows that it asks for, so that no purge is faster.
-// Nothing is opened: what is answered are numbers of sealed rows. Repeating it after a failure finishes it.
-func (k *RecordsDesk) Request(ctx context.Context, signed []byte) (Records, vault.HoldCopies, error) {
-	r, copies, err := k.request(ctx, signed)
+// Nothing is opened, and how much there is is not answered: of a person nobody learns that without a decision. Repeating it after a
+// failure finishes it.
+func (k *RecordsDesk) Request(ctx context.Context, signed []byte) (Records, error) {
+	r, err := k.request(ctx, signed)
 	if err != nil {
-		return Records{}, copies, fmt.Errorf("request records: %w", err)
+		return Records{}, fmt.Errorf("request records: %w", err)
 	}
-	return r, copies, nil
+	return r, nil
 }
 
-func (k *RecordsDesk) request(ctx context.Context, signed []byte) (Records, vault.HoldCopies, error) {
-	none := vault.HoldCopies{}
+func (k *RecordsDesk) request(ctx context.Context, signed []byte) (Records, error) {
 	r, digest, err := openRecordsRequest(signed)
 	if err != nil {
-		return Records{}, none, err
+		return Records{}, err
 	}
 	g := k.Gate
 	if r.Deployment != g.p.Deployment {
-		return Records{}, none, errors.New("it is another deployment's")
+		return Records{}, errors.New("it is another deployment's")
 	}
 	if _, err := k.holdScope(r); err != nil {
-		return Records{}, none, err
+		return Records{}, err
 	}
 	if err := k.file(ctx, r, digest, signed); err != nil {
-		return Records{}, none, err
+		return Records{}, err
 	}
 	record, err := g.p.Log.Entries(ctx)
 	if err != nil {
-		return Records{}, none, err
+		return Records{}, err
 	}
-	var copies vault.HoldCopies
 	if len(vault.HoldsOn(record, vault.HoldByRecords, digest.String())) == 0 {
 		// Where nothing is left, there is nothing to hold: the answer will be that there are no such records.
-		if copies, err = k.hold(ctx, r, digest); err != nil && !errors.Is(err, vault.ErrGone) {
-			return Records{}, none, err
+		if err := k.hold(ctx, r, digest); err != nil && !errors.Is(err, vault.ErrGone) {
+			return Records{}, err
 		}
 	}
-	now, err := k.Status(ctx, r.Case)
-	return now, copies, err
+	return k.Status(ctx, r.Case)
 }
 
 func (k *RecordsDesk) file(ctx context.Context, r *RecordsRequest, digest seal.Digest, signed []byte) (err error) {

@@ -196,29 +196,29 @@ func (k *RecordsDesk) Confirm(ctx context.Context, number string, by *seal.Signe
 	if err := k.act(ctx, r, RecordsAct{Type: typeRecordsConfirmation}, recordsConfirmedFile, audit.RecordsConfirmed, by); err != nil {
 		return fail(err)
 	}
-	if _, err := k.hold(ctx, r.Request, r.Digest); err != nil { // its first hold may have ended
+	if err := k.hold(ctx, r.Request, r.Digest); err != nil { // its first hold may have ended
 		return fail(err)
 	}
 	return nil
 }
 
 // hold places the hold of a request, unless there is one in force.
-func (k *RecordsDesk) hold(ctx context.Context, r *RecordsRequest, digest seal.Digest) (vault.HoldCopies, error) {
+func (k *RecordsDesk) hold(ctx context.Context, r *RecordsRequest, digest seal.Digest) error {
 	record, err := k.Gate.p.Log.Entries(ctx)
 	if err != nil {
-		return vault.HoldCopies{}, err
+		return err
 	}
 	if slices.ContainsFunc(vault.HoldsOn(record, vault.HoldByRecords, digest.String()), vault.Hold.InForce) {
-		return vault.HoldCopies{}, nil
+		return nil
 	}
 	scope, err := k.holdScope(r)
 	if err != nil {
-		return vault.HoldCopies{}, err
+		return err
 	}
 	if k.Place == nil {
-		return vault.HoldCopies{}, errors.New("nothing can hold the rows back from purge")
+		return errors.New("nothing can hold the rows back from purge")
 	}
-	_, copies, err := k.Place(ctx, vault.HoldOrder{
+	_, _, err = k.Place(ctx, vault.HoldOrder{
 		Case: r.Case, Basis: vault.HoldByRecords, Document: digest.String(), Actor: r.Registrar.ID, Scope: scope,
 		Authorise: func(ctx context.Context) error {
 			now, err := k.Status(ctx, r.Case)
@@ -228,7 +228,7 @@ func (k *RecordsDesk) hold(ctx context.Context, r *RecordsRequest, digest seal.D
 			return err
 		},
 	})
-	return copies, err
+	return err
 }
 
 // lapsed says whether r's hold has lost its ground: it is closed, or nobody signed beside its registrar in time. now is the record's
@@ -254,7 +254,7 @@ func (k *RecordsDesk) settle(ctx context.Context) (placed, released int, err err
 				released++
 			}
 		case !r.lapsed(clock) && !r.Requested.IsZero() && r.Decided.IsZero() && len(holds) == 0 && k.Gate.p.Lookup.Oldest() > 0:
-			_, err = k.hold(ctx, r.Request, r.Digest)
+			err = k.hold(ctx, r.Request, r.Digest)
 			if errors.Is(err, ErrNoHold) || errors.Is(err, vault.ErrGone) {
 				err = nil // nothing of it is left to hold
 			} else if err == nil {

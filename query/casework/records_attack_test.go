@@ -3,6 +3,7 @@ package casework
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +19,7 @@ import (
 
 func (h *house) requestRecords(desk *RecordsDesk, change func(*RecordsRequest)) Records {
 	h.t.Helper()
-	r, _, err := desk.Request(h.t.Context(), get(SignRecordsRequest(recordsRequest(h.town, h.now(), change), h.signer("registrator"))))
+	r, err := desk.Request(h.t.Context(), get(SignRecordsRequest(recordsRequest(h.town, h.now(), change), h.signer("registrator"))))
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -52,7 +53,7 @@ func TestOnlyAnEnrolledRegistrarHolds(t *testing.T) {
 	for name, who := range map[string]*seal.Signer{"a stranger": stranger, "a known id with another key": other} {
 		r := recordsRequest(h.town, h.now(), everybody)
 		r.Registrar = Signatory{who.Name(), who.Verifier()}
-		if _, _, err := desk.Request(t.Context(), get(SignRecordsRequest(r, who))); !errors.Is(err, ErrNotEnrolled) {
+		if _, err := desk.Request(t.Context(), get(SignRecordsRequest(r, who))); !errors.Is(err, ErrNotEnrolled) {
 			t.Errorf("%s asked for everybody's: %v", name, err)
 		}
 	}
@@ -66,7 +67,7 @@ func TestOnlyAnEnrolledRegistrarHolds(t *testing.T) {
 	if _, err := desk.Decide(t.Context(), r.Request.Case, OutcomeNothing, "", nil, h.signer("registrator")); !errors.Is(err, ErrRefused) {
 		t.Errorf("a registrar who has left decided: %v", err)
 	}
-	if _, _, err := desk.Request(t.Context(), get(SignRecordsRequest(recordsRequest(h.town, h.now(), everybody), h.signer("registrator")))); !errors.Is(err, ErrNotEnrolled) {
+	if _, err := desk.Request(t.Context(), get(SignRecordsRequest(recordsRequest(h.town, h.now(), everybody), h.signer("registrator")))); !errors.Is(err, ErrNotEnrolled) {
 		t.Errorf("a registrar who has left asked: %v", err)
 	}
 	// A holder takes over.
@@ -874,7 +875,7 @@ func TestTheSubjectOfARequestHasNoHandInIt(t *testing.T) {
 	if _, err := SignRecordsRequest(own, h.signer("registrator")); err == nil {
 		t.Error("somebody asks for their own records as the registrar")
 	}
-	if _, _, err := desk.Request(ctx, get(seal.Sign(get(seal.Canonical(own)), h.signer("registrator")))); err == nil || len(h.inForce()) > 0 {
+	if _, err := desk.Request(ctx, get(seal.Sign(get(seal.Canonical(own)), h.signer("registrator")))); err == nil || len(h.inForce()) > 0 {
 		t.Error("a request by its subject was taken")
 	}
 	number := h.requestRecords(desk, func(r *RecordsRequest) { r.Scope.Subject, r.Scope.Names = "hr-1", []string{} }).Request.Case
@@ -888,5 +889,20 @@ func TestTheSubjectOfARequestHasNoHandInIt(t *testing.T) {
 	}
 	if _, err := desk.Decide(ctx, number, OutcomeRefused, "Allt.", []string{"OSL 18 kap. 8 §"}, h.signer("hr-2")); err != nil {
 		t.Error(err)
+	}
+}
+
+// The record says of a request about a person nothing that depends on what there is.
+func TestTheRecordOfARequestCountsNoRows(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, counts := h.desk(), map[string][]map[string]int64{}
+	for number, subject := range map[string]string{"KS 1": "anna.berg", "KS 2": "finns.inte"} {
+		h.requestRecords(desk, func(r *RecordsRequest) { r.Case, r.Scope.Subject, r.Scope.Names = number, subject, []string{} })
+	}
+	for _, e := range get(h.log.Entries(t.Context())) {
+		counts[e.Case] = append(counts[e.Case], e.Counts)
+	}
+	if len(counts["KS 1"]) != 2 || !slices.EqualFunc(counts["KS 1"], counts["KS 2"], maps.Equal) {
+		t.Errorf("%v\n%v", counts["KS 1"], counts["KS 2"])
 	}
 }
