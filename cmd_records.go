@@ -210,6 +210,9 @@ func (g *openedGate) withDesk(holds bool, who *caller, use func(*casework.Record
 	k := &casework.RecordsDesk{Gate: g.Gate, Config: g.config.Disclosure.Secrecy, Mask: maskIdentityNumbers}
 	if who != nil {
 		k.Identities = who.identities
+		k.Seal = func(dst io.Writer, recipients []string) (io.WriteCloser, error) {
+			return sealTo(dst, recipients, who.ask.pluginUI())
+		}
 	}
 	if !holds {
 		return use(k, nil)

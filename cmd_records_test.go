@@ -1,9 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"tillsyn/internal/vault"
+	"tillsyn/query/casework"
 	"time"
 )
 
@@ -87,5 +94,48 @@ func TestARequestAboutAPersonTellsNoSize(t *testing.T) {
 		if faults != refused {
 			t.Errorf("%s: %s", number, faults)
 		}
+	}
+}
+
+// The desk encrypts to a plugin's key as everything else here does.
+func TestTheDeskSealsToPlugins(t *testing.T) {
+	bin := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "age-plugin-tillsyntest"), "./testdata/age-plugin-tillsyntest").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	text, err := exec.CommandContext(t.Context(), filepath.Join(bin, "age-plugin-tillsyntest"), "--generate").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Fields(string(text)) // identity, recipient
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte(lines[0]+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	who := &caller{ask: prompter{out: io.Discard}}
+	if who.identities, _, err = readIdentity(file, "", who.ask); err != nil {
+		t.Fatal(err)
+	}
+	g := &openedGate{config: DefaultConfig()}
+	if err := g.withDesk(false, who, func(k *casework.RecordsDesk, _ *vault.HoldRegister) error {
+		var b bytes.Buffer
+		w, err := k.Seal(&b, lines[1:])
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write([]byte("rader")); err != nil {
+			return err
+		}
+		if err := w.Close(); err != nil {
+			return err
+		}
+		plain, err := decryptWith(b.Bytes(), k.Identities)
+		if string(plain) != "rader" {
+			t.Errorf("what was sealed opens as %q", plain)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -435,8 +435,8 @@ func openRoleKey(path string, k seal.SeatKey, identities []age.Identity) (seal.P
 	return private, nil
 }
 
-// encryptTo encrypts to age recipients, each as text.
-func encryptTo(plain []byte, recipients []string, ui *plugin.ClientUI) ([]byte, error) {
+// sealTo begins a file that is encrypted to age recipients, each as text.
+func sealTo(dst io.Writer, recipients []string, ui *plugin.ClientUI) (io.WriteCloser, error) {
 	var list []age.Recipient
 	for _, text := range recipients {
 		r, err := parseRecipient(text, ui)
@@ -445,13 +445,22 @@ func encryptTo(plain []byte, recipients []string, ui *plugin.ClientUI) ([]byte, 
 		}
 		list = append(list, r)
 	}
-	var b bytes.Buffer
-	w, err := age.Encrypt(&b, list...)
+	w, err := age.Encrypt(dst, list...)
 	if err != nil {
 		if _, lacking := errors.AsType[*plugin.NotFoundError](err); !lacking && len(list) > 1 {
 			return nil, fmt.Errorf("encrypt to holders: %w (all recipients must be of one kind: against quantum computers, or not)", err)
 		}
 		return nil, fmt.Errorf("encrypt to holders: %w", err)
+	}
+	return w, nil
+}
+
+// encryptTo encrypts to age recipients, each as text.
+func encryptTo(plain []byte, recipients []string, ui *plugin.ClientUI) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := sealTo(&b, recipients, ui)
+	if err != nil {
+		return nil, err
 	}
 	_, err = w.Write(plain)
 	if err = errors.Join(err, w.Close()); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,7 +27,16 @@ func (h *house) holds() vault.HoldRegister {
 
 func (h *house) desk() *RecordsDesk {
 	r := h.holds()
-	return &RecordsDesk{Gate: h.gate, Config: secrecy(), Place: r.Place, Release: r.Release, Mask: maskNumbers, Identities: []age.Identity{h.ages["registrator"]}}
+	return &RecordsDesk{Gate: h.gate, Config: secrecy(), Place: r.Place, Release: r.Release, Mask: maskNumbers, Identities: []age.Identity{h.ages["registrator"]}, Seal: sealNative}
+}
+
+// sealNative stands for what main hands over, and knows no plugins.
+func sealNative(dst io.Writer, recipients []string) (io.WriteCloser, error) {
+	list, err := age.ParseRecipients(strings.NewReader(strings.Join(recipients, "\n")))
+	if err != nil {
+		return nil, err
+	}
+	return age.Encrypt(dst, list...)
 }
 
 // inForce answers the documents of the holds in force.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -263,6 +264,8 @@ type RecordsDesk struct {
 	Release func(ctx context.Context, basis vault.HoldBasis, document, actor string, authorise func(context.Context) error) ([]vault.Hold, error)
 	// Identities are those of whoever works at the desk: previewed rows open for their reader alone.
 	Identities []age.Identity
+	// Seal begins a file for the age recipients that the register has for somebody, as text: those of plugins too, which it may start.
+	Seal func(dst io.Writer, recipients []string) (io.WriteCloser, error)
 	// Mask answers a text with every personal identity number in it blanked.
 	Mask func(string) string
 }
@@ -598,6 +601,11 @@ func (k *RecordsDesk) Preview(ctx context.Context, number, decision string, regi
 	if err := r.Request.covers(c.Decision); err != nil {
 		return fail(err)
 	}
+	// First, so that a key that can't be encrypted to uses no lookup up.
+	file, err := k.begin(r, registrar)
+	if err != nil {
+		return fail(err)
+	}
 	request, err := SignLookup(c.Decision, c.Digest, registrar, g.p.Now())
 	if err != nil {
 		return fail(err)
@@ -607,7 +615,7 @@ func (k *RecordsDesk) Preview(ctx context.Context, number, decision string, regi
 	if err != nil {
 		return fail(err)
 	}
-	return result, k.keep(ctx, r, c, result, rows, registrar)
+	return result, k.keep(ctx, r, c, result, file, rows, registrar)
 }
 
 // covers says whether a decision reaches no further than the request.

@@ -3,6 +3,7 @@ package casework
 import (
 	"bytes"
 	"errors"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -904,5 +905,44 @@ func TestTheRecordOfARequestCountsNoRows(t *testing.T) {
 	}
 	if len(counts["KS 1"]) != 2 || !slices.EqualFunc(counts["KS 1"], counts["KS 2"], maps.Equal) {
 		t.Errorf("%v\n%v", counts["KS 1"], counts["KS 2"])
+	}
+}
+
+// A key of the register that nothing here can encrypt to uses no lookup up; where something can, it previews as any other.
+func TestAKeyOfAPluginUsesNoLookupUp(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, ctx, me := h.desk(), t.Context(), h.signer("registrator")
+	for i, m := range h.town.text.Members {
+		if m.ID == "registrator" {
+			h.town.text.Members[i].Recipients = append([]string{"age1yubikey1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqjrljxx"}, m.Recipients...)
+		}
+	}
+	h.changed()
+	number := h.requestRecords(desk, nil).Request.Case
+	d := h.publicRecord("KS 2026/500-1", "registrator", func(d *Decision) { d.Lookups = 1 })
+	for name, begin := range map[string]func(io.Writer, []string) (io.WriteCloser, error){
+		"nothing":                  nil,
+		"what knows no plugins":    sealNative,
+		"what can't start its own": func(io.Writer, []string) (io.WriteCloser, error) { return nil, errors.New("no plugin") },
+	} {
+		desk.Seal = begin
+		if _, err := desk.Preview(ctx, number, d.Case, me); err == nil {
+			t.Errorf("%s encrypted to a plugin's key", name)
+		}
+	}
+	if s := h.status(d); s.Left != 1 || h.count(audit.LookupIntent) != 0 {
+		t.Errorf("%d lookups are left, %d were begun", s.Left, h.count(audit.LookupIntent))
+	}
+	desk.Seal = func(dst io.Writer, recipients []string) (io.WriteCloser, error) {
+		if !strings.HasPrefix(recipients[0], "age1yubikey1") {
+			t.Errorf("it is asked to encrypt to %v", recipients)
+		}
+		return sealNative(dst, recipients[1:])
+	}
+	if _, err := desk.Preview(ctx, number, d.Case, me); err != nil {
+		t.Fatal(err)
+	}
+	if rows, _, err := desk.Rows(ctx, number, me); err != nil || !slices.Equal(linesOf(rows), h.db.wanted(d.Scope)) {
+		t.Error(len(rows), err)
 	}
 }

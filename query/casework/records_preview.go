@@ -31,33 +31,38 @@ type preview struct {
 // ErrNotReader is when rows of a preview are somebody else's.
 var ErrNotReader = errors.New("what was previewed opens for whoever previewed it only")
 
-// keep files the rows of a preview, for their reader alone. What another reader had is removed: nobody could mark both.
-func (k *RecordsDesk) keep(ctx context.Context, r Records, c *Case, result Result, rows []Row, reader *seal.Signer) error {
-	fail := func(err error) error { return fmt.Errorf("keep the rows of a preview: %w", err) }
+// A sealing is a file that was begun for a reader and has no rows yet.
+type sealing struct {
+	sealed bytes.Buffer
+	rows   io.WriteCloser
+}
+
+// begin begins the file of a preview for its reader alone: its recipients are used, and what comes later asks them nothing.
+func (k *RecordsDesk) begin(r Records, reader *seal.Signer) (*sealing, error) {
+	fail := func(err error) (*sealing, error) { return nil, fmt.Errorf("encrypt to whoever previews: %w", err) }
 	who, ok := r.chain[len(r.chain)-1].Person(reader.Name())
 	if !ok || who.Verifier != reader.Verifier() {
 		return fail(ErrNotEntitled)
 	}
-	var recipients []age.Recipient
-	for _, text := range who.Recipients {
-		list, err := age.ParseRecipients(strings.NewReader(text))
-		if err != nil {
-			return fail(errors.New("a recipient of the register can't be read"))
-		}
-		recipients = append(recipients, list...)
+	if k.Seal == nil {
+		return fail(errors.New("nothing can"))
 	}
-	var sealed bytes.Buffer
-	w, err := age.Encrypt(&sealed, recipients...)
-	if err == nil {
-		err = WriteRows(w, rows)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
+	file := new(sealing)
+	var err error
+	if file.rows, err = k.Seal(&file.sealed, who.Recipients); err != nil {
 		return fail(err)
 	}
-	text, err := json.Marshal(preview{c.Decision.Case, c.Digest, who.ID, result.Whole() && !result.Shielded && r.Request.all(c.Decision), sealed.Bytes()})
+	return file, nil
+}
+
+// keep files the rows of a preview. What another reader had is removed: nobody could mark both.
+func (k *RecordsDesk) keep(ctx context.Context, r Records, c *Case, result Result, file *sealing, rows []Row, reader *seal.Signer) error {
+	fail := func(err error) error { return fmt.Errorf("keep the rows of a preview: %w", err) }
+	err := WriteRows(file.rows, rows)
+	if err = errors.Join(err, file.rows.Close()); err != nil {
+		return fail(err)
+	}
+	text, err := json.Marshal(preview{c.Decision.Case, c.Digest, reader.Name(), result.Whole() && !result.Shielded && r.Request.all(c.Decision), file.sealed.Bytes()})
 	if err != nil {
 		return fail(err)
 	}
@@ -70,7 +75,7 @@ func (k *RecordsDesk) keep(ctx context.Context, r Records, c *Case, result Resul
 	if _, err := k.open(ctx, r.Request.Case, reader, "requested", "previewed"); err != nil {
 		return fail(err)
 	}
-	if err := k.Gate.dropPreviews(r.Request.Case, func(p preview) bool { return p.Reader != who.ID }); err != nil {
+	if err := k.Gate.dropPreviews(r.Request.Case, func(p preview) bool { return p.Reader != reader.Name() }); err != nil {
 		return fail(err)
 	}
 	names, err := k.Gate.store.Names(r.Request.Case)

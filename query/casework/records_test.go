@@ -48,7 +48,7 @@ func TestRecordsFromRequestToClose(t *testing.T) {
 	db := newDatabase(t)
 	h := newHouse(t, db)
 	holds := vault.HoldRegister{DB: db.db, Log: h.log, Lock: h.path("purge.lock"), Wait: 10 * time.Second, Now: h.now}
-	desk := &RecordsDesk{Gate: h.gate, Config: secrecy(), Place: holds.Place, Release: holds.Release, Mask: maskNumbers, Identities: []age.Identity{h.ages["registrator"]}}
+	desk := &RecordsDesk{Gate: h.gate, Config: secrecy(), Place: holds.Place, Release: holds.Release, Mask: maskNumbers, Identities: []age.Identity{h.ages["registrator"]}, Seal: sealNative}
 	ctx := t.Context()
 	me := h.signer("registrator")
 
