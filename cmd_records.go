@@ -105,7 +105,7 @@ A request that names no person, but a unit or everybody, takes a second person, 
 					return err
 				}),
 			on("preview", "fetch rows for the secrecy test (--case), and show what would be disclosed now",
-				"With --case it runs one lookup of that decision, which may reach no further than the request. Without, it shows the rows that there are.", schemas.RoleQuery,
+				"With --case it runs one lookup of that decision, which may reach no further than the request; of one for a unit, only rows of that\nunit are fetched. Without, it shows the rows that there are.", schemas.RoleQuery,
 				[]cli.Flag{&cli.StringFlag{Name: "case", Usage: "the decision's `CASE`"}, &cli.BoolFlag{Name: "whole", Usage: "show also what is marked as secret"}, asJSON},
 				func(c *cli.Context, g *openedGate, k *casework.RecordsDesk, who *caller, number string) error {
 					return runRecordsPreview(c.Context, c.App.Writer, c.App.ErrWriter, k, who, number, c.String("case"), c.Bool("whole"), c.Bool("json"))

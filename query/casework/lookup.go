@@ -59,11 +59,11 @@ func SignLookup(d *Decision, digest seal.Digest, investigator *seal.Signer, now 
 // case that number names. Each row goes to each, oldest first; of the kind identify, each name. Rows that were given before an
 // error remain given, and the record says how many.
 func (g *Gate) Lookup(ctx context.Context, number string, request []byte, each func(Row) error) (Result, error) {
-	return g.lookup(ctx, number, request, ShownToInvestigator, each)
+	return g.lookup(ctx, number, request, ShownToInvestigator, "", each)
 }
 
-// lookup is Lookup for who may see the rows.
-func (g *Gate) lookup(ctx context.Context, number string, request []byte, to Reader, each func(Row) error) (Result, error) {
+// lookup is Lookup for who may see the rows; with a unit it gives and counts those of that unit alone.
+func (g *Gate) lookup(ctx context.Context, number string, request []byte, to Reader, unit string, each func(Row) error) (Result, error) {
 	done, err := g.store.running(ctx)
 	if err != nil {
 		return Result{}, fmt.Errorf("look up: %w", err)
@@ -74,7 +74,7 @@ func (g *Gate) lookup(ctx context.Context, number string, request []byte, to Rea
 		return Result{}, err
 	}
 	intent := seal.DigestOf(request).String()
-	r := &run{gate: g, view: v, actor: act.Actor, each: each, result: Result{Case: v.Decision.Case, Kind: v.Decision.Kind, Number: v.Lookups + 1, Left: v.Left - 1,
+	r := &run{gate: g, view: v, actor: act.Actor, unit: unit, each: each, result: Result{Case: v.Decision.Case, Kind: v.Decision.Kind, Number: v.Lookups + 1, Left: v.Left - 1,
 		Shielded: !v.Decision.showsProtected()}}
 	if r.digest, err = rowsDigest(v.Decision, intent); err != nil {
 		return Result{}, fmt.Errorf("look up: %w", err)
@@ -164,6 +164,7 @@ type run struct {
 	gate    *Gate
 	view    *view
 	actor   string
+	unit    string // of the rows that are given; empty: of any
 	each    func(Row) error
 	explain func(*vault.Event) string
 	excused func(*vault.Event) bool // it stands behind no finding
@@ -387,6 +388,9 @@ func (r *run) row(ctx context.Context, e *vault.Event) error {
 		if err := r.still(ctx); err != nil {
 			return err
 		}
+	}
+	if r.unit != "" && e.Unit != r.unit {
+		return nil
 	}
 	if !d.showsProtected() && (r.gate.isProtected(e) || slices.ContainsFunc(messageIDs(e), func(id string) bool { return r.hidden[id] })) {
 		if d.Kind == SubjectAccess {

@@ -585,8 +585,9 @@ func (k *RecordsDesk) Files(ctx context.Context, number string, registrar *seal.
 }
 
 // Preview fetches rows for the secrecy test: one lookup under a decision of the kind public_record, of which whoever asks is an
-// investigator and which reaches no further than the request. The rows are kept in the case store, encrypted to whoever asked and to
-// nobody else, with presets marked, until the request is closed or that decision has ended. It answers what the lookup found.
+// investigator and which reaches no further than the request; of a request for a unit it gives the rows of that unit alone. They are
+// kept in the case store, encrypted to whoever asked and to nobody else, with presets marked, until the request is closed or, while
+// nothing is decided, that decision has ended. It answers what the lookup found.
 func (k *RecordsDesk) Preview(ctx context.Context, number, decision string, registrar *seal.Signer) (Result, error) {
 	fail := func(err error) (Result, error) { return Result{}, fmt.Errorf("preview records: %w", err) }
 	r, err := k.open(ctx, number, registrar, "requested", "previewed")
@@ -611,14 +612,15 @@ func (k *RecordsDesk) Preview(ctx context.Context, number, decision string, regi
 		return fail(err)
 	}
 	var rows []Row
-	result, err := g.lookup(ctx, decision, request, ShownToRegistrar, func(row Row) error { rows = append(rows, row); return nil })
+	result, err := g.lookup(ctx, decision, request, ShownToRegistrar, r.Request.Scope.Unit, func(row Row) error { rows = append(rows, row); return nil })
 	if err != nil {
 		return fail(err)
 	}
 	return result, k.keep(ctx, r, c, result, file, rows, registrar)
 }
 
-// covers says whether a decision reaches no further than the request.
+// covers says whether a decision reaches no further than the request. A request for a unit is looked up person by person: of each, only
+// the rows of that unit are given.
 func (r *RecordsRequest) covers(d *Decision) error {
 	first, last, err := d.Scope.Days()
 	from, to, fault := Scope{From: r.Scope.From, To: r.Scope.To}.Days()

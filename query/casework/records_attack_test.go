@@ -946,3 +946,42 @@ func TestAKeyOfAPluginUsesNoLookupUp(t *testing.T) {
 		t.Error(len(rows), err)
 	}
 }
+
+// Of a request for a unit the rows of that unit are looked at, and no others that the same people have.
+func TestARequestForAUnitShowsItsRowsOnly(t *testing.T) {
+	db := newDatabase(t)
+	var elsewhere []planted
+	for _, p := range db.truth {
+		if p.person == "anna.berg" && p.day == "2026-11-18" {
+			p.unit, p.event.Path = "Skola", append([]byte("/skola"), p.event.Path...)
+			elsewhere = append(elsewhere, p)
+		}
+	}
+	db.insert(t, elsewhere)
+	h := newHouse(t, db)
+	desk, ctx, me := h.desk(), t.Context(), h.signer("registrator")
+	d := h.publicRecord("KS 2026/500-1", "registrator", func(d *Decision) { d.Lookups = 5 })
+	for i, want := range map[string]int{"Hamn": len(db.wanted(d.Scope)), "Skola": len(elsewhere), "Ingenstans": 0} {
+		number := h.requestRecords(desk, func(r *RecordsRequest) {
+			r.Case, r.Scope.Subject, r.Scope.Names, r.Scope.Unit = "KS 2026/"+i, "", []string{}, i
+		}).Request.Case
+		result, err := desk.Preview(ctx, number, d.Case, me)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, _, err := desk.Rows(ctx, number, me)
+		if err != nil || len(rows) != want || result.Rows != int64(want) || h.figures()["rows"] != int64(want) {
+			t.Errorf("%s: %d rows, want %d, %+v: %v", i, len(rows), want, result, err)
+		}
+		for _, r := range rows {
+			if path, _ := r.Get("url.path").(string); strings.HasPrefix(path, "/skola") != (i == "Skola") && path != "" {
+				t.Errorf("%s: a row of %s", i, path)
+			}
+		}
+	}
+	// Of everybody's it is all of them.
+	number := h.requestRecords(desk, everybody).Request.Case
+	if result, err := desk.Preview(ctx, number, d.Case, me); err != nil || result.Rows != int64(len(db.wanted(d.Scope))+len(elsewhere)) {
+		t.Errorf("%+v, %v", result, err)
+	}
+}
