@@ -14,7 +14,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"tillsyn/ingest/sensitive"
 	"tillsyn/internal/clickhouse"
 	"tillsyn/internal/vault"
 	"tillsyn/query/casework"
@@ -220,53 +219,6 @@ func (g *openedGate) withDesk(holds bool, who *caller, use func(*casework.Record
 	r := holdRegister(g.config, g.db, g.log)
 	k.Place, k.Release = r.Place, r.Release
 	return use(k, &r)
-}
-
-// maskIdentityNumbers blanks every Swedish personal identity number whose date and check digit are right, wherever it stands.
-func maskIdentityNumbers(text string) string {
-	const mask = "******-****"
-	var b strings.Builder
-	rest := 0
-	for i := 0; i < len(text); {
-		if text[i] < '0' || text[i] > '9' || i > 0 && text[i-1] >= '0' && text[i-1] <= '9' {
-			i++
-			continue
-		}
-		// The longest first, so that a number with its century is not taken for one without.
-		found := 0
-		for n := min(len(text)-i, 15); n >= 10 && found == 0; n-- {
-			if last := text[i+n-1]; last < '0' || last > '9' || i+n < len(text) && text[i+n] >= '0' && text[i+n] <= '9' {
-				continue
-			}
-			if k := sensitive.Find([]byte(text[i : i+n])); k.IdentityNumbers == 1 && oneNumber(text[i:i+n]) {
-				found = n
-			}
-		}
-		if found == 0 {
-			i++
-			continue
-		}
-		b.WriteString(text[rest:i])
-		b.WriteString(mask)
-		i += found
-		rest = i
-	}
-	if rest == 0 {
-		return text
-	}
-	b.WriteString(text[rest:])
-	return b.String()
-}
-
-// oneNumber says whether text is digits with at most one mark among them, which may be of three bytes.
-func oneNumber(text string) bool {
-	marks := 0
-	for _, r := range text {
-		if r < '0' || r > '9' {
-			marks++
-		}
-	}
-	return marks <= 1
 }
 
 // A recordsSize is how much a request that names no person holds, told without opening anything.

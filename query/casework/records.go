@@ -266,7 +266,7 @@ type RecordsDesk struct {
 	Identities []age.Identity
 	// Seal begins a file for the age recipients that the register has for somebody, as text: those of plugins too, which it may start.
 	Seal func(dst io.Writer, recipients []string) (io.WriteCloser, error)
-	// Mask answers a text with every personal identity number in it blanked.
+	// Mask answers a text with the personal identity numbers in it blanked, as far as they are recognised.
 	Mask func(string) string
 }
 
@@ -999,7 +999,7 @@ func (d Disclosure) page(r RecordsRequest, authority string) Page {
 			fmt.Sprintf("%d rows. Where the word sekretess stands there is something that can't be disclosed; the last column says by which law.", d.Rows),
 		},
 		Sections: []Section{{Heading: Phrase{"Raderna", "The rows"}, Tables: []Table{d.Sheet.tableOf(Phrase{"Rader ur loggar", "Rows of logs"})}}},
-		Foot:     []Phrase{{"Tider är UTC. Personnummer är alltid dolda.", "Times are UTC. Personal identity numbers are always hidden."}},
+		Foot:     []Phrase{{"Tider är UTC. Personnummer är dolda så långt de känns igen.", "Times are UTC. Personal identity numbers are hidden as far as they are recognised."}},
 	}
 }
 

@@ -210,7 +210,7 @@ type Disclosure struct {
 	Laws   map[string]int // how many rows each law was used for
 }
 
-// Disclose blanks what is marked, and every personal identity number by mask, which answers a text without them. A row that is
+// Disclose blanks what is marked, and the personal identity numbers that mask recognises: it answers a text without them. A row that is
 // secret as a whole shows nothing but its number: not even its time.
 func (c SecrecyConfig) Disclose(rows []Row, marks Marks, mask func(string) string) (Disclosure, error) {
 	if mask == nil {
