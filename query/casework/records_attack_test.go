@@ -985,3 +985,26 @@ func TestARequestForAUnitShowsItsRowsOnly(t *testing.T) {
 		t.Errorf("%+v, %v", result, err)
 	}
 }
+
+// Something in the store that does not open keeps no rows: they go with the decision that they were looked up under, and it is told.
+func TestAForgedActKeepsNoPreview(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, ctx, me := h.desk(), t.Context(), h.signer("registrator")
+	number := h.requestRecords(desk, nil).Request.Case
+	d := h.publicRecord("KS 2026/500-1", "registrator", nil)
+	if _, err := desk.Preview(ctx, number, d.Case, me); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.gate.Store().Put(number, recordsDecisionFile, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.act(ActRevocation, d, "registrator", func(a *Act) { a.Reason = "klart" }); err != nil && !errors.Is(err, ErrStore) {
+		t.Fatal(err)
+	}
+	if _, err := h.gate.Recover(ctx); !errors.Is(err, ErrStore) {
+		t.Errorf("what does not open is not told: %v", err)
+	}
+	if slices.ContainsFunc(get(h.gate.store.Names(number)), func(n string) bool { return strings.HasPrefix(n, recordsRowsFile) }) {
+		t.Error("the rows are still there")
+	}
+}

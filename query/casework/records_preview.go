@@ -292,11 +292,16 @@ func (g *Gate) dropPreviews(number string, gone func(preview) bool) error {
 // its rows are what was decided on, and stay until it is closed. It is called under the lock.
 func (g *Gate) forgetPreviews(ctx context.Context) error {
 	numbers, fault := g.store.requests()
+	record, err := g.p.Log.Entries(ctx)
+	if err != nil {
+		return errors.Join(fault, err)
+	}
 	desk := RecordsDesk{Gate: g}
 	for _, number := range numbers {
-		r, err := desk.Status(ctx, number)
-		if err != nil || !r.Decided.IsZero() && !r.Closed {
-			fault = errors.Join(fault, err)
+		r, err := desk.Status(ctx, number) // what can't be read is told, and keeps no rows: the record says whether it is decided
+		fault = errors.Join(fault, err)
+		decided := slices.ContainsFunc(record, func(e audit.Record) bool { return e.Kind == audit.RecordsDecided && e.Case == number })
+		if decided && !r.Closed {
 			continue
 		}
 		fault = errors.Join(fault, g.dropPreviews(number, func(p preview) bool {
