@@ -60,7 +60,8 @@ func recordsCommand() *cli.Command {
   records close      when nobody can appeal any more: the hold ends and the rows go
 
 The registrar who wrote a request down works on it, a member of the register ('tillsyn keys enrol'); or, if they can't, any holder of a
-role. Previewed rows open for whoever previewed them only: whoever takes over previews anew, or refuses.
+role; never whom it is about. Previewed rows open for whoever previewed them only: whoever takes over previews anew, or refuses, and
+where rows were decided on, whoever previewed them exports them. How much there is of a person, nothing tells before a preview.
 
 A request that names no person, but a unit or everybody, takes a second person, a holder of manager or security, who signs it with
 'records confirm' within 7 days: then its hold lasts until it is closed. Without, the hold ends.`,
