@@ -16,7 +16,7 @@ import (
 // prose are the fields that people write in their own words: they are shown, and no query, path or command is made of them.
 func prose() []string {
 	return []string{"ground", "suspicion", "reason", "less_intrusive", "finding", "intrusion", "consequences", "policy", "union", "informed", "scope.protected", "scope.withheld",
-		"told", "result", "manager", "wording", "answer", "reasons", "laws[]"}
+		"told", "result", "manager", "wording", "answer", "reasons", "laws[].law"}
 }
 
 // Case 37: every value of every field of every document, in turn, is what an attacker would write there, signed by whoever may. Where
