@@ -322,22 +322,40 @@ func (g *Gate) personKeys(ctx context.Context, d *Decision, scope vault.KeyScope
 	if scope.From >= oldest {
 		return stored, nil
 	}
-	for _, r := range record {
-		digest, err := seal.ParseDigest(r.Document)
-		if r.Kind != audit.HoldPlaced || r.Case != d.Case || err != nil {
-			continue
-		}
-		held, err := g.p.Vault.HeldKeys(ctx, scope, vault.HoldID(digest))
+	for _, hold := range holdsFor(d, record) {
+		held, err := g.p.Vault.HeldKeys(ctx, scope, hold)
 		if err != nil {
 			return nil, err
 		}
 		for _, k := range held {
-			if k.Day < oldest {
+			if k.Day < oldest && !slices.ContainsFunc(stored, func(has vault.StoredKey) bool { // two holds may keep the same
+				return has.Wrapped.ID == k.Wrapped.ID && has.Tag == k.Tag && slices.EqualFunc(has.Wrapped.Shares[:], k.Wrapped.Shares[:], bytes.Equal)
+			}) {
 				stored = append(stored, k)
 			}
 		}
 	}
 	return stored, nil
+}
+
+// holdsFor answers the holds by which keys of forgotten days are found for a decision: its own, and, if it is on public records,
+// those of the requests, which were there before it. What they keep of others, the gate's shares tell apart.
+func holdsFor(d *Decision, record []audit.Record) (ids []string) {
+	for _, r := range record {
+		digest, err := seal.ParseDigest(r.Document)
+		switch {
+		case err != nil:
+		case r.Kind == audit.HoldPlaced && r.Case == d.Case:
+			ids = append(ids, vault.HoldID(digest))
+		case r.Kind == audit.RecordsRequested && d.Kind == PublicRecord:
+			for _, h := range vault.HoldsOn(record, vault.HoldByRecords, r.Document) {
+				if h.InForce() {
+					ids = append(ids, h.ID)
+				}
+			}
+		}
+	}
+	return ids
 }
 
 // A gateKey is a stored data key with the gate's own share of it.

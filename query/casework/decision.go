@@ -17,7 +17,8 @@ import (
 const (
 	typeDecision = "tillsyn decision v1"
 
-	// MaxDays is the most days that a decision can reach back or cover: what is older is purged.
+	// MaxDays is the most days that a decision can cover, or reach back: what is older is purged. One on public records may come later
+	// than the request that it serves, which held them, and reach back twice as far.
 	MaxDays = 90
 	// MaxLookups is the most lookups that a decision can allow.
 	MaxLookups = 100
@@ -203,7 +204,11 @@ func (d *Decision) Validate() error {
 		faults = append(faults, err)
 	}
 	faults = append(faults, d.checkTimes()...)
-	faults = append(faults, d.Scope.check(d.Requested)...)
+	reach := seal.Day(MaxDays)
+	if d.Kind == PublicRecord {
+		reach *= 2
+	}
+	faults = append(faults, d.Scope.check(d.Requested, reach)...)
 	if _, err := seal.Canonical(d); err != nil {
 		faults = append(faults, err)
 	}
@@ -401,7 +406,8 @@ func bareName(name string) string {
 	return name
 }
 
-func (s Scope) check(requested time.Time) []error {
+// check answers what is wrong with s in a decision that was requested at a time and may reach back so many days.
+func (s Scope) check(requested time.Time, reach seal.Day) []error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("scope."+format, args...)) }
 	if s.Subject != "" && !isName(s.Subject) {
@@ -433,8 +439,11 @@ func (s Scope) check(requested time.Time) []error {
 		if last >= asked {
 			fault("to: is not before the day of the request: a decision is about days that are over")
 		}
-		if asked-first > MaxDays {
-			fault("from: is more than %d days before the request", MaxDays)
+		if asked-first > reach {
+			fault("from: is more than %d days before the request", int(reach))
+		}
+		if last-first > MaxDays {
+			fault("to: is more than %d days after from", MaxDays)
 		}
 	}
 	if len(s.Sources) == 0 || !sortedSet(s.Sources) || slices.ContainsFunc(s.Sources, func(x string) bool { return x != Web && x != Mail }) {

@@ -306,7 +306,7 @@ func (h *house) ask(d *Decision, id string) []byte {
 func (h *house) lookup(d *Decision) ([]Row, Result, error) {
 	h.t.Helper()
 	var rows []Row
-	r, err := h.gate.lookup(h.t.Context(), d.Case, h.ask(d, "utredare"), get(RuleOf(d.Kind)).shows, "", func(row Row) error { rows = append(rows, row); return nil })
+	r, err := h.gate.lookup(h.t.Context(), d.Case, h.ask(d, "utredare"), get(RuleOf(d.Kind)).shows, nil, func(row Row) error { rows = append(rows, row); return nil })
 	return rows, r, err
 }
 

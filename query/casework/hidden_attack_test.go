@@ -132,7 +132,7 @@ func TestPurgedDaysAreCounted(t *testing.T) {
 		t.Errorf("what is held, of forgotten days: %d rows, %+v, %v", len(rows), r, err)
 	}
 	third := h.request(func(d *Decision) { d.Case = "HR 3" })
-	if n, err := h.gate.purgedDays(third, digestOf(third), nil); err != nil || n != 6 {
+	if n, err := h.gate.purgedDays(third, digestOf(third), nil, nil); err != nil || n != 6 {
 		t.Errorf("forgotten, and on no record: %d, %v", n, err)
 	}
 }

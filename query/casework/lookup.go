@@ -59,11 +59,12 @@ func SignLookup(d *Decision, digest seal.Digest, investigator *seal.Signer, now 
 // case that number names. Each row goes to each, oldest first; of the kind identify, each name. Rows that were given before an
 // error remain given, and the record says how many.
 func (g *Gate) Lookup(ctx context.Context, number string, request []byte, each func(Row) error) (Result, error) {
-	return g.lookup(ctx, number, request, ShownToInvestigator, "", each)
+	return g.lookup(ctx, number, request, ShownToInvestigator, nil, each)
 }
 
-// lookup is Lookup for who may see the rows; with a unit it gives and counts those of that unit alone.
-func (g *Gate) lookup(ctx context.Context, number string, request []byte, to Reader, unit string, each func(Row) error) (Result, error) {
+// lookup is Lookup for who may see the rows. asked is the request for records that it is done for, which the decision reaches no further
+// than, or nil: its hold is the decision's too, and of a unit it gives and counts the rows of that unit alone.
+func (g *Gate) lookup(ctx context.Context, number string, request []byte, to Reader, asked *Records, each func(Row) error) (Result, error) {
 	done, err := g.store.running(ctx)
 	if err != nil {
 		return Result{}, fmt.Errorf("look up: %w", err)
@@ -74,7 +75,7 @@ func (g *Gate) lookup(ctx context.Context, number string, request []byte, to Rea
 		return Result{}, err
 	}
 	intent := seal.DigestOf(request).String()
-	r := &run{gate: g, view: v, actor: act.Actor, unit: unit, each: each, result: Result{Case: v.Decision.Case, Kind: v.Decision.Kind, Number: v.Lookups + 1, Left: v.Left - 1,
+	r := &run{gate: g, view: v, actor: act.Actor, asked: asked, each: each, result: Result{Case: v.Decision.Case, Kind: v.Decision.Kind, Number: v.Lookups + 1, Left: v.Left - 1,
 		Shielded: !v.Decision.showsProtected()}}
 	if r.digest, err = rowsDigest(v.Decision, intent); err != nil {
 		return Result{}, fmt.Errorf("look up: %w", err)
@@ -164,7 +165,7 @@ type run struct {
 	gate    *Gate
 	view    *view
 	actor   string
-	unit    string // of the rows that are given; empty: of any
+	asked   *Records // the request that it is done for; nil: none
 	each    func(Row) error
 	explain func(*vault.Event) string
 	excused func(*vault.Event) bool // it stands behind no finding
@@ -276,7 +277,7 @@ func (r *run) permit(ctx context.Context) (*vault.Permit, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.result.Purged, err = g.purgedDays(d, r.view.Digest, r.view.record); err != nil {
+	if r.result.Purged, err = g.purgedDays(d, r.view.Digest, r.asked, r.view.record); err != nil {
 		return nil, err
 	}
 	scope := vault.Scope{Tenant: d.Tenant, Kinds: d.Scope.Sources, From: first, To: last, Categories: d.Scope.Categories}
@@ -354,26 +355,39 @@ func (g *Gate) watch(d *Decision, permit *vault.Permit) error {
 }
 
 // purgedDays counts the days in scope, for each source, of which something may be gone: their purge was begun, or their tags can't
-// be made any more, and no hold of the decision was in force.
-func (g *Gate) purgedDays(d *Decision, decision seal.Digest, record []audit.Record) (int, error) {
+// be made any more, and no hold was in force, neither of the decision nor of the request for records that it serves.
+func (g *Gate) purgedDays(d *Decision, decision seal.Digest, asked *Records, record []audit.Record) (int, error) {
 	first, last, err := d.Scope.Days()
 	if err != nil {
 		return 0, err
 	}
-	unheld, err := vault.PurgedUnheld(record, vault.HoldByDecision, decision.String())
-	if err != nil {
+	type basis struct {
+		unheld vault.Purged
+		held   bool
+	}
+	var all []basis
+	rest := func(on vault.HoldBasis, document string) error {
+		unheld, err := vault.PurgedUnheld(record, on, document)
+		all = append(all, basis{unheld, slices.ContainsFunc(vault.HoldsOn(record, on, document), vault.Hold.InForce)})
+		return err
+	}
+	if err := rest(vault.HoldByDecision, decision.String()); err != nil {
 		return 0, err
+	}
+	if asked != nil {
+		if err := rest(vault.HoldByRecords, asked.Digest.String()); err != nil {
+			return 0, err
+		}
 	}
 	purged, err := vault.PurgedDays(record)
 	if err != nil {
 		return 0, err
 	}
-	_, held := holdsOf(record, decision)
 	n := 0
 	for day := first; day <= last; day++ {
 		for _, kind := range d.Scope.Sources {
-			forgotten := d.Scope.Subject != "" && day < g.p.Lookup.Oldest() && !purged.Has(kind, day) && !held
-			if unheld.Has(kind, day) || forgotten {
+			forgotten := d.Scope.Subject != "" && day < g.p.Lookup.Oldest() && !purged.Has(kind, day)
+			if !slices.ContainsFunc(all, func(b basis) bool { return !b.unheld.Has(kind, day) && (b.held || !forgotten) }) {
 				n++
 			}
 		}
@@ -389,7 +403,7 @@ func (r *run) row(ctx context.Context, e *vault.Event) error {
 			return err
 		}
 	}
-	if r.unit != "" && e.Unit != r.unit {
+	if r.asked != nil && r.asked.Request.Scope.Unit != "" && e.Unit != r.asked.Request.Scope.Unit {
 		return nil
 	}
 	if !d.showsProtected() && (r.gate.isProtected(e) || slices.ContainsFunc(messageIDs(e), func(id string) bool { return r.hidden[id] })) {

@@ -612,7 +612,7 @@ func (k *RecordsDesk) Preview(ctx context.Context, number, decision string, regi
 		return fail(err)
 	}
 	var rows []Row
-	result, err := g.lookup(ctx, decision, request, ShownToRegistrar, r.Request.Scope.Unit, func(row Row) error { rows = append(rows, row); return nil })
+	result, err := g.lookup(ctx, decision, request, ShownToRegistrar, &r, func(row Row) error { rows = append(rows, row); return nil })
 	if err != nil {
 		return fail(err)
 	}

@@ -868,6 +868,52 @@ func TestNothingIsLeftOfWhatWasPurged(t *testing.T) {
 	}
 }
 
+// What a request holds past its purge is there for a decision that comes after it, and for nobody else's.
+func TestTheHoldOfARequestServesALaterDecision(t *testing.T) {
+	for name, change := range map[string]func(*RecordsRequest){
+		"of the person": nil,
+		"of everybody":  everybody,
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, newDatabase(t))
+			desk, ctx, me := h.desk(), t.Context(), h.signer("registrator")
+			number := h.requestRecords(desk, change).Request.Case
+			h.pass(time.Minute)
+			if _, err := h.purger().Run(ctx); err != nil {
+				t.Fatal(err)
+			}
+			h.gate.p.Lookup = get(h.gate.p.Lookup.Forget(get(seal.ParseDay("2026-11-21"))))
+			other := h.active(func(d *Decision) { d.Case = "HR 2026/99" })
+			if rows, r, err := h.lookup(other); err != nil || len(rows) > 0 || r.Purged == 0 {
+				t.Errorf("a decision of another kind gives %d rows that only a request holds: %+v %v", len(rows), r, err)
+			}
+			h.pass(100 * 24 * time.Hour)
+			d := h.publicRecord("KS 2026/500-1", "registrator", nil)
+			want := h.db.wanted(d.Scope)
+			result, err := desk.Preview(ctx, number, d.Case, me)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows, _, err := desk.Rows(ctx, number, me)
+			if err != nil || len(want) == 0 || !slices.Equal(linesOf(rows), want) || result.Purged != 0 || !result.Whole() {
+				t.Errorf("%d rows of %d: %+v %v", len(rows), len(want), result, err)
+			}
+			// When the request is closed its hold ends, and so does what it was good for.
+			if _, err := desk.Decide(ctx, number, OutcomeRefused, "Allt.", []string{"OSL 18 kap. 8 §"}, me); err != nil {
+				t.Fatal(err)
+			}
+			if err := desk.Close(ctx, number, true, me); err != nil {
+				t.Fatal(err)
+			}
+			late := h.publicRecord("KS 2026/500-2", "registrator", nil)
+			keys, err := h.gate.keys(ctx, late, get(h.log.Entries(ctx)))
+			if err != nil || len(keys) != 0 {
+				t.Errorf("%d keys of a request that is closed: %v", len(keys), err)
+			}
+		})
+	}
+}
+
 // Nobody has a hand in a request about themselves.
 func TestTheSubjectOfARequestHasNoHandInIt(t *testing.T) {
 	h := newHouse(t, newDatabase(t))

@@ -103,7 +103,7 @@ type SubjectExtract struct {
 // every export.
 func (g *Gate) GiveExtract(ctx context.Context, number string, request []byte, o SubjectAccessOptions) (SubjectExtract, error) {
 	var rows []Row
-	result, err := g.lookup(ctx, number, request, ShownToPerson, "", func(r Row) error { rows = append(rows, r); return nil })
+	result, err := g.lookup(ctx, number, request, ShownToPerson, nil, func(r Row) error { rows = append(rows, r); return nil })
 	if errors.Is(err, ErrRefused) {
 		return SubjectExtract{}, err
 	}
