@@ -100,6 +100,7 @@
 //
 // Rows that are previewed for the secrecy test are encrypted to whoever previewed them, not to the gate. They go when the decision that
 // they were looked up under has ended or expired; once the request is decided on, when it is closed: the answer is made from them.
+// A decision on public records that comes after the purge of its days finds what the requests have held.
 //
 // # The steps of approving
 //

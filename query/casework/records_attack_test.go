@@ -868,6 +868,41 @@ func TestNothingIsLeftOfWhatWasPurged(t *testing.T) {
 	}
 }
 
+// Days that were previewed twice give each row twice: what is marked in one of the two does not leave by the other.
+func TestAMarkCountsForRowsThatSayTheSame(t *testing.T) {
+	h := newHouse(t, newDatabase(t))
+	desk, ctx, me := h.desk(), t.Context(), h.signer("registrator")
+	number := h.requestRecords(desk, nil).Request.Case
+	d := h.publicRecord("KS 2026/500-1", "registrator", func(d *Decision) { d.Lookups = 2 })
+	for range 2 {
+		if _, err := desk.Preview(ctx, number, d.Case, me); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows, before, err := desk.Rows(ctx, number, me)
+	if err != nil || len(rows) != 2*len(h.db.wanted(d.Scope)) {
+		t.Fatal(len(rows), err)
+	}
+	marked := slices.IndexFunc(rows, func(r Row) bool { return r.Get("tillsyn.category") == "gambling" }) + 1
+	if err := desk.Mark(ctx, number, Marks{{Row: marked, Law: "OSL 18 kap. 8 §"}}, me); err != nil {
+		t.Fatal(err)
+	}
+	_, after, err := desk.Rows(ctx, number, me)
+	if err != nil || len(after) < len(before)+2 {
+		t.Fatalf("%d marks, then %d: %v", len(before), len(after), err)
+	}
+	found := get(desk.Config.Disclose(rows, after, desk.Mask))
+	said := string(rows[marked-1].AppendJSON(nil))
+	for i, row := range rows {
+		if string(row.AppendJSON(nil)) == said && !slices.ContainsFunc(after, func(m Mark) bool { return m.Row == i+1 && m.Law == "OSL 18 kap. 8 §" }) {
+			t.Errorf("row %d says what row %d says, and is not marked", i+1, marked)
+		}
+	}
+	if found.Laws["OSL 18 kap. 8 §"] < 2 {
+		t.Errorf("%v", found.Laws)
+	}
+}
+
 // What a request holds past its purge is there for a decision that comes after it, and for nobody else's.
 func TestTheHoldOfARequestServesALaterDecision(t *testing.T) {
 	for name, change := range map[string]func(*RecordsRequest){

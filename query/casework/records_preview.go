@@ -163,18 +163,32 @@ func (k *RecordsDesk) previews(number string) ([]previewed, error) {
 	return list, nil
 }
 
-// rowsOf are the rows of previews with what is marked in them, by the numbers that are shown: presets first.
+// rowsOf are the rows of previews with what is marked in them, by the numbers that are shown: presets first. Rows that say the same,
+// as those of days that were previewed twice, are one to whoever reads them: what is marked in one is marked in all.
 func (k *RecordsDesk) rowsOf(list []previewed) ([]Row, Marks) {
 	var rows []Row
-	var marked Marks
 	for _, p := range list {
 		rows = append(rows, p.Rows...)
+	}
+	alike := map[string][]int{} // the numbers of rows, by what they say
+	for i, row := range rows {
+		text := string(row.AppendJSON(nil))
+		alike[text] = append(alike[text], i+1)
+	}
+	marked := k.Config.Preset(rows)
+	for _, p := range list {
 		for _, m := range p.Marks {
-			m.Row += p.From
-			marked = append(marked, m)
+			if m.Row < 1 || m.Row > len(p.Rows) {
+				m.Row = 0 // of no row: whoever uses the marks finds that wrong
+				marked = append(marked, m)
+				continue
+			}
+			for _, m.Row = range alike[string(p.Rows[m.Row-1].AppendJSON(nil))] {
+				marked = append(marked, m)
+			}
 		}
 	}
-	return rows, append(k.Config.Preset(rows), marked...)
+	return rows, marked
 }
 
 // shownFile says that these previews, and no others, were shown with the numbers that their rows have.
