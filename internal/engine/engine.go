@@ -197,14 +197,22 @@ func launch(ctx context.Context, cfg Config, dir, library string, passwords map[
 }
 
 // awaitReady asks a query as the owner until it is answered: only our own engine knows the password, so a stranger
-// on the port can't pass for it.
+// on the port can't pass for it. Nor can an engine on a copy of the directory, which has the password too, but another port.
 func (e *Engine) awaitReady(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
+	_, own, err := net.SplitHostPort(e.state.Address)
+	if err != nil {
+		return fmt.Errorf("read the engine's address: %w", err)
+	}
 	for {
-		err := Query(ctx, e.state.HTTPAddress, Owner, e.passwords[Owner], "SELECT 1", nil)
-		if err == nil {
+		var port strings.Builder
+		err := Query(ctx, e.state.HTTPAddress, Owner, e.passwords[Owner], "SELECT tcpPort()", &port)
+		if err == nil && strings.TrimSpace(port.String()) == own {
 			return nil
+		}
+		if err == nil {
+			err = errors.New("another engine has the port")
 		}
 		select {
 		case <-e.done:

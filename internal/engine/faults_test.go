@@ -114,6 +114,20 @@ func TestDirectoryThatCannotBeUsed(t *testing.T) {
 	}
 }
 
+// An engine on a copy of a data directory knows the same passwords: where it has taken the port, it does not pass for the one that is
+// being started.
+func TestAnEngineOnACopyIsAnother(t *testing.T) {
+	e := enginetest.Start(t, enginetest.Config(t, nil))
+	if err := engine.AwaitReady(t.Context(), e, e.Address()); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := engine.AwaitReady(ctx, e, "127.0.0.1:1"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("an engine at another native port: %v", err)
+	}
+}
+
 func TestPortInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

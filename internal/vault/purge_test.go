@@ -79,12 +79,7 @@ func newArchive(t testing.TB) *archive {
 // start starts an engine on the archive's data and makes a purger for it.
 func (a *archive) start() *engine.Engine {
 	a.t.Helper()
-	// The engine's library has been seen to crash while it starts, once in some hundred starts: serve starts it again too.
 	e, err := engine.Start(a.t.Context(), a.engine)
-	for try := 0; err != nil && try < 2; try++ {
-		a.t.Log("started again:", err)
-		e, err = engine.Start(a.t.Context(), a.engine)
-	}
 	if err != nil {
 		a.t.Fatal(err)
 	}
