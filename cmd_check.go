@@ -38,18 +38,9 @@ Exit codes: 0 all agree, 1 fault, 2 wrong flags or configuration, 3 something do
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			from, to := closedDays(time.Now())
-			for _, d := range []struct {
-				flag string
-				day  *time.Time
-			}{{"from", &from}, {"to", &to}} {
-				if text := c.String(d.flag); text != "" {
-					day, err := time.Parse(time.DateOnly, text)
-					if err != nil {
-						return usageErrorf("--%s: %q is not a day such as 2026-11-01", d.flag, text)
-					}
-					*d.day = day
-				}
+			from, to, err := dayFlags(c, closedDays)
+			if err != nil {
+				return err
 			}
 			if to.Before(from) {
 				return usageErrorf("--to: %s is before %s", to.Format(time.DateOnly), from.Format(time.DateOnly))
@@ -158,16 +149,19 @@ func newNightlyCheck(servers []vault.PurgeServer, now func() time.Time, log *slo
 	return c, nil
 }
 
+// run leaves the time of the last comparison as it was if a server could not be asked: an alert looks at it.
 func (c *nightlyCheck) run(ctx context.Context) {
 	from, to := closedDays(c.now())
-	findings := 0
+	findings, whole := 0, true
 	for _, s := range c.servers {
 		r, err := aggregate.Check(ctx, s.DB, from, to)
-		if err != nil {
-			if ctx.Err() == nil {
-				c.log.Error("the statistics could not be checked", "server", s.Name, "error", err)
-			}
+		if ctx.Err() != nil {
 			return
+		}
+		if err != nil {
+			c.log.Error("the statistics could not be checked", "server", s.Name, "error", err)
+			whole = false
+			continue
 		}
 		for _, f := range r.Findings {
 			c.log.Error("statistics or ledger do not agree", "server", s.Name, "day", f.Day, "tenant", f.Tenant, "population", f.Population, "where", f.Where, "what", f.What)
@@ -176,5 +170,7 @@ func (c *nightlyCheck) run(ctx context.Context) {
 		c.log.Info("statistics and ledger compared", "server", s.Name, "days", r.Days, "findings", len(r.Findings))
 	}
 	c.findings.Set(float64(findings))
-	c.last.Set(float64(c.now().Unix()))
+	if whole {
+		c.last.Set(float64(c.now().Unix()))
+	}
 }

@@ -93,14 +93,7 @@ func ownerPassword(e *engine.Engine) string {
 func TestClickhouseOfTheConfiguration(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Engine.DataDir, cfg.ClickHouse.Database = enginetest.Config(t, nil).DataDir, "kommun"
-	e, err := startEngine(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Kill)
-	if err := migrateEmbedded(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
+	e := embedded(t, cfg)
 	t.Chdir(t.TempDir())
 	text, err := dumpConfig(cfg)
 	if err != nil {

@@ -47,14 +47,7 @@ func TestImportEqualsParse(t *testing.T) {
 	cfg.Engine.DataDir = enginetest.Config(t, nil).DataDir
 	cfg.Ingest.StatisticsKey = filepath.Join(t.TempDir(), "statistics.key")
 	cfg.Vault.LookupKey, cfg.Keys.Directory = filepath.Join(t.TempDir(), "lookup.key"), t.TempDir()
-	e, err := startEngine(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Kill)
-	if err := migrateEmbedded(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
+	embedded(t, cfg)
 	db, err := openDatabase(t.Context(), cfg, schemas.RoleIngest)
 	if err != nil {
 		t.Fatal(err)

@@ -244,7 +244,7 @@ func purgeError(err error) error {
 // openPurgeServers signs in as the user purge: to the embedded engine, or to every server that the configuration names, because a
 // copy on any of them is a copy.
 func openPurgeServers(ctx context.Context, cfg Config) (servers []vault.PurgeServer, closer func() error, err error) {
-	closer = func() (err error) { return nil }
+	closer = func() error { return nil }
 	add := func(name string, db *clickhouse.DB, end func() error) error {
 		before := closer
 		closer = func() error { return errors.Join(end(), before()) }

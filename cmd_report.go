@@ -106,20 +106,9 @@ func reportAction(c *cli.Context, run func(context.Context, io.Writer, Config, r
 	if by := o.question.By; (by == aggregate.ByHour || by == aggregate.ByDay) && !c.IsSet("limit") {
 		o.question.Limit = math.MaxInt64
 	}
-	now := time.Now()
-	for _, d := range []struct {
-		flag     string
-		day      *time.Time
-		fallback time.Time
-	}{{"from", &o.question.From, now.AddDate(0, 0, -7)}, {"to", &o.question.To, now}} {
-		*d.day = d.fallback
-		if text := c.String(d.flag); text != "" {
-			day, err := time.Parse(time.DateOnly, text)
-			if err != nil {
-				return usageErrorf("--%s: %q is not a day such as 2026-11-01", d.flag, text)
-			}
-			*d.day = day
-		}
+	var err error
+	if o.question.From, o.question.To, err = dayFlags(c, func(now time.Time) (from, to time.Time) { return now.AddDate(0, 0, -7), now }); err != nil {
+		return err
 	}
 	cfg, err := configOf(c)
 	if err != nil {
@@ -135,6 +124,19 @@ func reportAction(c *cli.Context, run func(context.Context, io.Writer, Config, r
 		return usageErrorf("--population: %q is not one of %s", population, strings.Join(reportPopulations(), ", "))
 	}
 	return run(c.Context, c.App.Writer, cfg, o)
+}
+
+// dayFlags are the days of --from and --to, or those that are meant now where a flag is not given.
+func dayFlags(c *cli.Context, meant func(now time.Time) (from, to time.Time)) (from, to time.Time, err error) {
+	from, to = meant(time.Now())
+	for flag, day := range map[string]*time.Time{"from": &from, "to": &to} {
+		if text := c.String(flag); text != "" {
+			if *day, err = time.Parse(time.DateOnly, text); err != nil {
+				return from, to, usageErrorf("--%s: %q is not a day such as 2026-11-01", flag, text)
+			}
+		}
+	}
+	return from, to, nil
 }
 
 // A reportTable is a report as rows of text and numbers: keys, then measures.

@@ -260,15 +260,6 @@ func loadConfig(path string) (Config, error) {
 	return c, err
 }
 
-// parseConfig reads YAML over the defaults, and does not validate it.
-func parseConfig(text []byte) (Config, error) {
-	sections, err := parseSections(text)
-	if err != nil {
-		return Config{}, err
-	}
-	return decodeSections(sections)
-}
-
 // parseSections reads the sections of a YAML file.
 func parseSections(text []byte) ([]*ast.MappingValueNode, error) {
 	file, err := parser.ParseBytes(bytes.TrimPrefix(text, []byte("\ufeff")), 0)

@@ -499,3 +499,12 @@ func TestComposeConfigsAgree(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// parseConfig reads YAML over the defaults, and does not validate it.
+func parseConfig(text []byte) (Config, error) {
+	sections, err := parseSections(text)
+	if err != nil {
+		return Config{}, err
+	}
+	return decodeSections(sections)
+}

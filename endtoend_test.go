@@ -437,6 +437,20 @@ func (w *testTown) owner(t testing.TB) *clickhouse.DB {
 	return db
 }
 
+// embedded starts the embedded engine of a configuration, its schema at head, until the test ends.
+func embedded(t testing.TB, cfg Config) *engine.Engine {
+	t.Helper()
+	e, err := startEngine(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Kill)
+	if err := migrateEmbedded(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 // A server is a ClickHouse that is not tillsyn's to start and stop.
 type server struct {
 	cfg    Config

@@ -401,14 +401,7 @@ func TestAlerts(t *testing.T) {
 	cfg.Engine.MemoryLimit = 1 << 30
 	cfg.Kafka.Brokers, cfg.Kafka.Cluster = []string{broker.Plain.Addr}, "test"
 	cfg.Ingest.Sources = []ingest.Source{{Topic: "proxy-log", Tenant: "default", Format: "squid_native"}}
-	e, err := startEngine(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Kill)
-	if err := migrateEmbedded(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
+	embedded(t, cfg)
 	db, err := openDatabase(t.Context(), cfg, schemas.RoleIngest)
 	if err != nil {
 		t.Fatal(err)

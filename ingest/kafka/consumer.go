@@ -225,11 +225,12 @@ func (c *Consumer) beaten(g *generation, sent time.Time) {
 	c.metrics.heartbeat.Set(float64(sent.UnixMilli()) / 1000)
 }
 
-// Healthy says whether the group has answered lately: not when three sessions have passed without.
+// Healthy says whether the group has answered lately: not when two sessions and a rebalance, while which it lets a member wait, have
+// passed without.
 func (c *Consumer) Healthy() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if silent := c.Now().Sub(c.heard); silent > 3*c.cfg.SessionTimeout {
+	if silent := c.Now().Sub(c.heard); silent > 2*c.cfg.SessionTimeout+c.cfg.RebalanceTimeout {
 		return fmt.Errorf("kafka: the group has not answered for %v: are the brokers reached?", silent.Round(time.Second))
 	}
 	return nil

@@ -181,21 +181,22 @@ func TestHealthy(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := c.heard
-	after := func(sessions float64) error {
-		c.Now = func() time.Time { return began.Add(time.Duration(sessions * float64(cfg.SessionTimeout))) }
+	patience := 2*cfg.SessionTimeout + cfg.RebalanceTimeout
+	after := func(d time.Duration) error {
+		c.Now = func() time.Time { return began.Add(d) }
 		return c.Healthy()
 	}
-	if err := after(2.9); err != nil {
+	if err := after(patience); err != nil {
 		t.Error("before its time:", err)
 	}
-	if after(3.1) == nil {
+	if after(patience+1) == nil {
 		t.Error("a group that never answered is healthy")
 	}
-	c.beaten(&generation{}, began.Add(3*cfg.SessionTimeout))
-	if err := after(5.9); err != nil {
+	c.beaten(&generation{}, began.Add(patience))
+	if err := after(2 * patience); err != nil {
 		t.Error("after an answer:", err)
 	}
-	if after(6.1) == nil {
+	if after(2*patience+1) == nil {
 		t.Error("a group that answers no more is healthy")
 	}
 }

@@ -411,6 +411,11 @@ func HoldsOn(records []audit.Record, basis HoldBasis, document string) []Hold {
 	return slices.DeleteFunc(holdsOnRecord(records), func(h Hold) bool { return h.Basis != basis || h.Document != document })
 }
 
+// HoldsInForce answers the holds of a record that rest on something of a kind and have not ended.
+func HoldsInForce(records []audit.Record, basis HoldBasis) []Hold {
+	return slices.DeleteFunc(holdsOnRecord(records), func(h Hold) bool { return h.Basis != basis || !h.InForce() })
+}
+
 // PurgedUnheld answers the days whose purge was begun while no hold of this document was in force: of them not everything that
 // the document is about was kept. Without a document it is all of them.
 func PurgedUnheld(records []audit.Record, basis HoldBasis, document string) (Purged, error) {

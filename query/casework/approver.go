@@ -342,17 +342,13 @@ func (g *Gate) personKeys(ctx context.Context, d *Decision, scope vault.KeyScope
 // those of the requests, which were there before it. What they keep of others, the gate's shares tell apart.
 func holdsFor(d *Decision, record []audit.Record) (ids []string) {
 	for _, r := range record {
-		digest, err := seal.ParseDigest(r.Document)
-		switch {
-		case err != nil:
-		case r.Kind == audit.HoldPlaced && r.Case == d.Case:
+		if digest, err := seal.ParseDigest(r.Document); err == nil && r.Kind == audit.HoldPlaced && r.Case == d.Case {
 			ids = append(ids, vault.HoldID(digest))
-		case r.Kind == audit.RecordsRequested && d.Kind == PublicRecord:
-			for _, h := range vault.HoldsOn(record, vault.HoldByRecords, r.Document) {
-				if h.InForce() {
-					ids = append(ids, h.ID)
-				}
-			}
+		}
+	}
+	if d.Kind == PublicRecord {
+		for _, h := range vault.HoldsInForce(record, vault.HoldByRecords) {
+			ids = append(ids, h.ID)
 		}
 	}
 	return ids

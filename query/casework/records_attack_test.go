@@ -31,6 +31,23 @@ func everybody(r *RecordsRequest) {
 	r.Case, r.Scope.Subject, r.Scope.Names = "KS 2026/501", "", []string{}
 }
 
+// dies runs do and has it die at a step, as by a kill: nothing after it runs that the next process would not see.
+func (h *house) dies(at string, do func()) {
+	h.t.Helper()
+	defer func() {
+		h.gate.step = func(string) {}
+		if why := recover(); why != "killed" {
+			h.t.Fatalf("it did not die at %q: %v", at, why)
+		}
+	}()
+	h.gate.step = func(step string) {
+		if step == at {
+			panic("killed")
+		}
+	}
+	do()
+}
+
 // publicRecord is an active decision under which reader may preview.
 func (h *house) publicRecord(number, reader string, change func(*Decision)) *Decision {
 	h.t.Helper()
@@ -296,16 +313,7 @@ func TestRecordsExportIsKnownAndGoes(t *testing.T) {
 		return names
 	}
 	for _, at := range []string{"records export known", "records export half written", "records export written"} {
-		func() {
-			defer func() { _ = recover() }() // as a kill: nothing after it runs that the next process would not see
-			h.gate.step = func(name string) {
-				if name == at {
-					panic("killed")
-				}
-			}
-			_, _ = desk.Export(ctx, number, folder, me)
-		}()
-		h.gate.step = func(string) {}
+		h.dies(at, func() { _, _ = desk.Export(ctx, number, folder, me) })
 		known := map[string]bool{}
 		for _, e := range get(h.gate.Exports(number)) {
 			known[filepath.Base(e.Path)], known[partialName(filepath.Base(e.Path))] = true, true
@@ -356,16 +364,7 @@ func TestKilledClosingIsFinished(t *testing.T) {
 		if _, err := desk.Decide(ctx, r.Request.Case, OutcomeRefused, "Allt.", []string{"OSL 18 kap. 8 §"}, me); err != nil {
 			t.Fatal(err)
 		}
-		func() {
-			defer func() { _ = recover() }()
-			h.gate.step = func(name string) {
-				if name == at {
-					panic("killed")
-				}
-			}
-			_ = desk.Close(ctx, r.Request.Case, true, me)
-		}()
-		h.gate.step = func(string) {}
+		h.dies(at, func() { _ = desk.Close(ctx, r.Request.Case, true, me) })
 		if len(h.inForce()) != 1 {
 			t.Errorf("killed at %q: %v", at, h.inForce())
 		}
@@ -624,16 +623,7 @@ func TestTheAnswerOutlivesTheDecisionItWasLookedUpUnder(t *testing.T) {
 				t.Errorf("%s, the decision %s: %v, %v", outcome, name, names, err)
 			}
 			// A closing that died before the rows were removed is finished by what tidies up.
-			func() {
-				defer func() { _ = recover() }()
-				h.gate.step = func(at string) {
-					if at == "records closed" {
-						panic("killed")
-					}
-				}
-				_ = desk.Close(ctx, number, true, me)
-			}()
-			h.gate.step = func(string) {}
+			h.dies("records closed", func() { _ = desk.Close(ctx, number, true, me) })
 			if _, err := h.gate.Recover(ctx); err != nil {
 				t.Fatal(err)
 			}
@@ -700,16 +690,7 @@ func TestAKilledDecisionDecidesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			func() {
-				defer func() { _ = recover() }()
-				h.gate.step = func(at string) {
-					if at == "records decision filed" {
-						panic("killed")
-					}
-				}
-				_, _ = desk.Decide(ctx, number, OutcomePartly, "x", nil, me)
-			}()
-			h.gate.step = func(string) {}
+			h.dies("records decision filed", func() { _, _ = desk.Decide(ctx, number, OutcomePartly, "x", nil, me) })
 			if _, err := h.gate.store.Get(number, recordsDecisionFile); err != nil || h.count(audit.RecordsDecided) != 0 {
 				t.Fatal("it was not killed between file and record:", err)
 			}
@@ -900,6 +881,35 @@ func TestAMarkCountsForRowsThatSayTheSame(t *testing.T) {
 	}
 	if found.Laws["OSL 18 kap. 8 §"] < 2 {
 		t.Errorf("%v", found.Laws)
+	}
+	// What was said last counts, in whichever of the two it was said.
+	double := marked + len(rows)/2
+	secret := func() bool {
+		rows, marks, err := desk.Rows(ctx, number, me)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := map[int]string{}
+		for _, m := range marks {
+			if len(m.Fields) == 0 {
+				whole[m.Row] = m.Law
+			}
+		}
+		if said != string(rows[double-1].AppendJSON(nil)) || whole[marked] != whole[double] {
+			t.Fatalf("row %d is marked %q, and its double %q", marked, whole[marked], whole[double])
+		}
+		return whole[marked] != ""
+	}
+	for i, say := range []struct {
+		row int
+		law string
+	}{{double, ""}, {marked, "OSL 18 kap. 8 §"}, {double, ""}, {marked, ""}, {double, "OSL 18 kap. 8 §"}} {
+		if err := desk.Mark(ctx, number, Marks{{Row: say.row, Law: say.law}}, me); err != nil {
+			t.Fatal(err)
+		}
+		if secret() != (say.law != "") {
+			t.Errorf("step %d: what was said last does not count", i)
+		}
 	}
 }
 

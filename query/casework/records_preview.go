@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,13 +111,23 @@ func marksOf(preview string) string {
 	return recordsMarksFile + id + "-"
 }
 
+// marksIn takes the name of a file of marks apart: how those of its preview begin, and its number. Other files have no beginning.
+func marksIn(name string) (begins string, when int) {
+	i := strings.LastIndexByte(name, '-') + 1
+	when, err := strconv.Atoi(name[i:])
+	if !strings.HasPrefix(name, recordsMarksFile) || err != nil {
+		return "", 0
+	}
+	return name[:i], when
+}
+
 // A previewed is one preview, opened. Row 1 of it is shown as row From+1.
 type previewed struct {
 	Name  string
 	From  int
 	Whole bool
 	Rows  []Row
-	Marks Marks // by the preview's own rows, from 1
+	Marks map[int]Marks // by the preview's own rows, from 1; under the number that says when, among those of all previews
 }
 
 // previews are those of a request, in the order in which their rows are numbered.
@@ -140,31 +151,33 @@ func (k *RecordsDesk) previews(number string) ([]previewed, error) {
 		if err != nil {
 			return nil, err
 		}
-		p := previewed{Name: n, From: from, Whole: stored.Whole}
+		p := previewed{Name: n, From: from, Whole: stored.Whole, Marks: map[int]Marks{}}
 		if p.Rows, err = k.opened(stored); err != nil {
 			return nil, err
 		}
 		from += len(p.Rows)
 		for _, m := range names {
-			if !strings.HasPrefix(m, marksOf(n)) {
+			id, when := marksIn(m)
+			if id == "" || marksOf(n) != id {
 				continue
 			}
 			if text, err = s.Get(number, m); err != nil {
 				return nil, err
 			}
-			var more Marks
-			if err := json.Unmarshal(text, &more); err != nil {
+			var marks Marks
+			if err := json.Unmarshal(text, &marks); err != nil {
 				return nil, fmt.Errorf("%w: what was marked can't be read", ErrStore)
 			}
-			p.Marks = append(p.Marks, more...)
+			p.Marks[when] = marks
 		}
 		list = append(list, p)
 	}
 	return list, nil
 }
 
-// rowsOf are the rows of previews with what is marked in them, by the numbers that are shown: presets first. Rows that say the same,
-// as those of days that were previewed twice, are one to whoever reads them: what is marked in one is marked in all.
+// rowsOf are the rows of previews with what is marked in them, by the numbers that are shown: presets first, then in the order in which
+// it was marked. Rows that say the same, as those of days that were previewed twice, are one to whoever reads them: what is marked in
+// one is marked in all.
 func (k *RecordsDesk) rowsOf(list []previewed) ([]Row, Marks) {
 	var rows []Row
 	for _, p := range list {
@@ -175,18 +188,24 @@ func (k *RecordsDesk) rowsOf(list []previewed) ([]Row, Marks) {
 		text := string(row.AppendJSON(nil))
 		alike[text] = append(alike[text], i+1)
 	}
-	marked := k.Config.Preset(rows)
+	inTime := map[int]Marks{}
 	for _, p := range list {
-		for _, m := range p.Marks {
-			if m.Row < 1 || m.Row > len(p.Rows) {
-				m.Row = 0 // of no row: whoever uses the marks finds that wrong
-				marked = append(marked, m)
-				continue
-			}
-			for _, m.Row = range alike[string(p.Rows[m.Row-1].AppendJSON(nil))] {
-				marked = append(marked, m)
+		for when, marks := range p.Marks {
+			for _, m := range marks {
+				if m.Row < 1 || m.Row > len(p.Rows) {
+					m.Row = 0 // of no row: whoever uses the marks finds that wrong
+					inTime[when] = append(inTime[when], m)
+					continue
+				}
+				for _, m.Row = range alike[string(p.Rows[m.Row-1].AppendJSON(nil))] {
+					inTime[when] = append(inTime[when], m)
+				}
 			}
 		}
+	}
+	marked := k.Config.Preset(rows)
+	for _, when := range slices.Sorted(maps.Keys(inTime)) {
+		marked = append(marked, inTime[when]...)
 	}
 	return rows, marked
 }
@@ -207,6 +226,11 @@ func (g *Gate) fileMarks(number string, list []previewed, marks Marks) error {
 	if err != nil {
 		return err
 	}
+	last := 0
+	for _, name := range names {
+		_, when := marksIn(name)
+		last = max(last, when)
+	}
 	for _, p := range list {
 		var mine Marks
 		for _, m := range marks {
@@ -217,15 +241,10 @@ func (g *Gate) fileMarks(number string, list []previewed, marks Marks) error {
 		if len(mine) == 0 {
 			continue
 		}
-		n := 1
-		for _, name := range names {
-			if strings.HasPrefix(name, marksOf(p.Name)) {
-				n++
-			}
-		}
+		last++
 		text, err := json.Marshal(mine)
 		if err == nil {
-			err = g.store.Put(number, fmt.Sprintf("%s%06d", marksOf(p.Name), n), text)
+			err = g.store.Put(number, fmt.Sprintf("%s%06d", marksOf(p.Name), last), text)
 		}
 		if err != nil {
 			return err
