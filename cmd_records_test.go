@@ -57,7 +57,8 @@ func TestRecordsOfAUnitTakeTwoPeople(t *testing.T) {
 	}
 }
 
-// A request about one person says that what there is is held, and neither whether there is anything nor how much; nor does the list of holds.
+// A request about one person says that what there is is held, and neither whether there is anything nor how much; nor does the
+// list of holds.
 func TestARequestAboutAPersonTellsNoSize(t *testing.T) {
 	w := newCourtTown(t)
 	template, _ := w.must(exitOK, "", "records", "template")

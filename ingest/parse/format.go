@@ -95,9 +95,9 @@ func (e *OptionError) Call(option string) string {
 	return fmt.Sprintf("format %s can't use %s: leave it out", e.Format, option)
 }
 
-// New makes the parser of a format. An error tells all that is wrong with the options at once: a format that does not
-// exist, an option that the format needs and lacks, one that it can't use (each an [OptionError]), a logformat that can't be compiled. Zone and
-// InternalDomains may always be given, as they describe the source and not the format.
+// New makes the parser of a format. An error tells all that is wrong with the options at once: a format that does not exist, an
+// option that the format needs and lacks, one that it can't use (each an [OptionError]), a logformat that can't be compiled. Zone
+// and InternalDomains may always be given, as they describe the source and not the format.
 func New(o Options) (Parser, error) {
 	var f format
 	var names []string

@@ -309,16 +309,16 @@ func (r HoldRegister) release(ctx context.Context, actor string, authorise func(
 	if err != nil {
 		return fail(err)
 	}
-	ground := newGrounds()
+	ended := newEndings()
 	for _, e := range records {
-		ground.note(e)
+		ended.note(e)
 	}
 	var released []Hold
 	for _, h := range holdsOnRecord(records) {
 		if !h.InForce() || !which(h) {
 			continue
 		}
-		if !ground.end(h) {
+		if !ended.end(h) {
 			return fail(fmt.Errorf("hold %s of case %s: the record has nothing that ends what it rests on", h.ID, h.Case))
 		}
 		if err := r.before("release"); err != nil {
@@ -453,8 +453,8 @@ func PurgedUnheld(records []audit.Record, basis HoldBasis, document string) (Pur
 	return p, nil
 }
 
-// grounds are what a record, up to some entry, has that can end a hold.
-type grounds struct {
+// endings are what a record, up to some entry, has that can end a hold.
+type endings struct {
 	ended     map[string]bool      // decisions, by digest
 	closed    map[string]bool      // requests for records, by case
 	confirmed map[string]bool      // requests for records, by case
@@ -462,11 +462,11 @@ type grounds struct {
 	latest    time.Time
 }
 
-func newGrounds() *grounds {
-	return &grounds{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]time.Time{}, time.Time{}}
+func newEndings() *endings {
+	return &endings{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]time.Time{}, time.Time{}}
 }
 
-func (g *grounds) note(e audit.Record) {
+func (g *endings) note(e audit.Record) {
 	if e.At.After(g.latest) {
 		g.latest = e.At
 	}
@@ -486,7 +486,7 @@ func (g *grounds) note(e audit.Record) {
 
 // end says whether what h rests on has ended: the decision is closed, revoked or denied; the request for records is closed, or
 // nobody signed beside its registrar in time.
-func (g *grounds) end(h Hold) bool {
+func (g *endings) end(h Hold) bool {
 	switch h.Basis {
 	case HoldByDecision:
 		return g.ended[h.Document]
@@ -514,9 +514,9 @@ func GroundlessReleases(records []audit.Record) []audit.Record {
 // it is released: what it rests on must have ended before.
 func holdsOnRecord(records []audit.Record) []Hold {
 	var holds []Hold
-	ground := newGrounds()
+	ended := newEndings()
 	for _, e := range records {
-		ground.note(e)
+		ended.note(e)
 		switch e.Kind {
 		case audit.HoldPlaced:
 			d, err := seal.ParseDigest(e.Document)
@@ -531,7 +531,7 @@ func holdsOnRecord(records []audit.Record) []Hold {
 			holds = append(holds, h)
 		case audit.HoldReleased:
 			for i := range holds {
-				if holds[i].digest == e.Document && holds[i].InForce() && ground.end(holds[i]) {
+				if holds[i].digest == e.Document && holds[i].InForce() && ended.end(holds[i]) {
 					holds[i].Released, holds[i].letGo = e.At, e.Position
 				}
 			}

@@ -27,9 +27,10 @@ func (u Unheld) String() string {
 	return fmt.Sprintf("case %s: the decision is approved, and no hold is on record for it: run the purge where the gate is, or 'tillsyn hold place' there, or close the case", u.Case)
 }
 
-// UnheldOnRecord answers, by the record alone, everything that could need rows and that no hold keeps, or has kept until it ended: decisions that
-// as many people have approved as there are roles and nobody has ended, and requests without a decision. It errs on the side of
-// what may need rows: a decision that has expired is among them, because the record does not say when it does.
+// UnheldOnRecord answers, by the record alone, everything that could need rows and that no hold keeps, or has kept until it
+// ended: decisions that as many people have approved as there are roles and nobody has ended, and requests without a decision. It
+// errs on the side of what may need rows: a decision that has expired is among them, because the record does not say when it
+// does.
 func UnheldOnRecord(records []audit.Record) []Unheld {
 	approvers, ended, decided := map[string]map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, e := range records {

@@ -6,9 +6,10 @@
 //     subject, days, sources and categories that stand in it. The scope comes from the decision, never from who asks: a
 //     lookup has no other parameter than the case number, and what is given to a person or to the desk of public records goes
 //     where the decision says, past whoever runs it: [Gate.Lookup] refuses those kinds.
-//   - Who requests and who looks is somebody whom three roles have seen: requester and investigators are members or holders in the
-//     tenant's register, with exactly the key in the decision, when it is requested, in the register that each approver signs by,
-//     and, of the requester and whoever looks, at each lookup and each export. Who is removed from the register sees nothing from that moment.
+//   - Who requests and who looks is somebody whom three roles have seen: requester and investigators are members or holders in
+//     the tenant's register, with exactly the key in the decision, when it is requested, in the register that each approver signs
+//     by, and, of the requester and whoever looks, at each lookup and each export. Who is removed from the register sees nothing
+//     from that moment.
 //   - Approving is opening. An approver's client opens that role's shares of the data keys in scope, and of no others, and
 //     seals them to the gate, bound to the digest of this decision (package seal). A decision that was edited in one byte is
 //     another decision: signatures and shares are of no use for it. The service never holds a role's key.
@@ -19,9 +20,9 @@
 //     clock that counts is the later of the machine's and the record's latest entry: turning it back revives nothing. Only the
 //     signed word of a holder of the role security ([ClockAcceptance]), on record and once, corrects it, after entries of a wrong time.
 //   - All of this can be checked afterwards without the gate: [CheckRule] judges every lookup of a record by its entries alone.
-//   - What ends a decision counts at once, even if only half of it was written: a revocation counts when it is in the case
-//     store or in the record; an approval and the notice to the union count only when they are in both. It is looked at again between the rows of a lookup
-//     that runs.
+//   - What ends a decision counts at once, even if only half of it was written: a revocation counts when it is in the case store
+//     or in the record; an approval and the notice to the union count only when they are in both. It is looked at again between
+//     the rows of a lookup that runs.
 //   - What a decision or a request holds, opens or has exported is let go only by an act that opens (signature, digest, case, the
 //     signer's right) and is on record. An act in the store that does not open stops lookups, is reported, and ends nothing.
 //   - A number is one thing: a decision, or a request for public records. A hold ends by its own document, never by its number.
@@ -57,10 +58,11 @@
 //
 // # The kinds of decision
 //
-// One table ([Kinds]) says what each kind needs: person, identify (who in a unit stands behind a finding: names above a
-// threshold and nothing else; events that were permitted before they happened, or told of, do not count), subject_access (GDPR
-// article 15), police, public_record. All need all three roles: the data key does. Each kind has one [Reader]: person, identify and police show rows to the investigator; the extract of subject_access
-// is encrypted to the recipient in the decision, and rows of public_record go to the registrar's desk.
+// One table ([Kinds]) says what each kind needs: person, identify (who in a unit stands behind a finding: names above a threshold
+// and nothing else; events that were permitted before they happened, or told of, do not count), subject_access (GDPR article 15),
+// police, public_record. All need all three roles: the data key does. Each kind has one [Reader]: person, identify and police
+// show rows to the investigator; the extract of subject_access is encrypted to the recipient in the decision, and rows of
+// public_record go to the registrar's desk.
 //
 // Union notice is needed for person and identify of staff (casework.union may ask for more): a decision that names a union is
 // suspended without a notice within 24 hours. Elected officials and pupils have none to name; there the decision may say who is

@@ -194,8 +194,8 @@ func exportCounts(m Manifest) map[string]int64 {
 	return counts
 }
 
-// exportable answers a case whose rows maker may take out now: who might look now too, while the decision is active, and rows that a lookup
-// of it has answered. Everybody else is refused, on record.
+// exportable answers a case whose rows maker may take out now: who might look now too, while the decision is active, and rows
+// that a lookup of it has answered. Everybody else is refused, on record.
 func (g *Gate) exportable(ctx context.Context, number string, maker *seal.Signer, rows []Row) (*view, error) {
 	v, err := g.view(ctx, number)
 	if errors.Is(err, ErrNoCase) {

@@ -47,8 +47,8 @@ type RuleReport struct {
 // the approvals of three different holders, one of each role by the registers of that time, each signed by its holder and in
 // time, and none of them the requester or whoever looks, who are both in the register then; its window is open; the union was
 // told, by the signed notice of the requester or a holder, or there was still time to; it has not ended; there are no more lookups
-// than it allows, and none without an intent; and no hold was released before what it rests on had ended. It has its own reading of all this and asks nothing of the gate's: what the gate
-// should have refused is found here.
+// than it allows, and none without an intent; and no hold was released before what it rests on had ended. Of holds it asks the vault;
+// of all else it has its own reading, and asks nothing of the gate's: what the gate should have refused is found here.
 //
 // What stands in no entry can't be judged: who the subject is, and whether the numbers of the request are those of the
 // decision, whose text only its parties have. Whoever has that text compares its digest. The record itself must have been verified.
