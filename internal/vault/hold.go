@@ -466,33 +466,33 @@ func newEndings() *endings {
 	return &endings{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]time.Time{}, time.Time{}}
 }
 
-func (g *endings) note(e audit.Record) {
-	if e.At.After(g.latest) {
-		g.latest = e.At
+func (n *endings) note(e audit.Record) {
+	if e.At.After(n.latest) {
+		n.latest = e.At
 	}
 	switch e.Kind {
 	case audit.DecisionClosed, audit.DecisionRevoked, audit.DecisionDenied:
-		g.ended[e.Document] = true
+		n.ended[e.Document] = true
 	case audit.RecordsClosed:
-		g.closed[e.Case] = true
+		n.closed[e.Case] = true
 	case audit.RecordsConfirmed:
-		g.confirmed[e.Case] = true
+		n.confirmed[e.Case] = true
 	case audit.RecordsRequested:
 		if e.Counts["wide"] == 1 {
-			g.wide[e.Document] = e.At
+			n.wide[e.Document] = e.At
 		}
 	}
 }
 
 // end says whether what h rests on has ended: the decision is closed, revoked or denied; the request for records is closed, or
 // nobody signed beside its registrar in time.
-func (g *endings) end(h Hold) bool {
+func (n *endings) end(h Hold) bool {
 	switch h.Basis {
 	case HoldByDecision:
-		return g.ended[h.Document]
+		return n.ended[h.Document]
 	case HoldByRecords:
-		since, wide := g.wide[h.Document]
-		return g.closed[h.Case] || wide && !g.confirmed[h.Case] && g.latest.After(since.Add(Unconfirmed))
+		since, wide := n.wide[h.Document]
+		return n.closed[h.Case] || wide && !n.confirmed[h.Case] && n.latest.After(since.Add(Unconfirmed))
 	}
 	return false
 }
